@@ -1,0 +1,69 @@
+# Every command of a working day; each makes its virtual environment first where that is missing.
+
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+
+# The lower ends of the ranges in pyproject.toml.
+OLDEST_OTEL := opentelemetry-api==1.38.0 opentelemetry-sdk==1.38.0 opentelemetry-exporter-otlp==1.38.0 \
+	opentelemetry-instrumentation==0.59b0 opentelemetry-instrumentation-fastapi==0.59b0
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-oldest check lint types layers docs-check docs format bench clean
+
+help:  ## say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+test: $(VENV)/.installed  ## run the tests; ARGS="-k phase" goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST)/.installed  ## run the tests with the oldest OpenTelemetry that we support
+	$(OLDEST)/bin/python -m pytest $(ARGS)
+
+check: lint types layers docs-check  ## everything that needs no test run
+
+lint: $(VENV)/.installed  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed  ## mypy
+	$(BIN)/mypy
+
+layers: $(VENV)/.installed  ## who may import whom
+	$(BIN)/lint-imports
+
+docs-check: $(VENV)/.installed  ## are the generated pages in step
+	$(BIN)/python docs/print.py --check
+
+docs: $(VENV)/.installed  ## rewrite the generated pages
+	$(BIN)/python docs/print.py
+
+format: $(VENV)/.installed  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed  ## measure what telemetry costs here
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove environments, caches and builds
+	rm -rf $(VENV) $(OLDEST) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is older than pyproject.toml when something must be installed again.
+$(VENV)/.installed: pyproject.toml
+	@$(call virtualenv,$(VENV))
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(OLDEST)/.installed: pyproject.toml Makefile
+	@$(call virtualenv,$(OLDEST))
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' $(OLDEST_OTEL)
+	@touch $@
+
+define virtualenv
+$(PYTHON) -c 'import sys; sys.exit("python 3.11 or newer is needed; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)' \
+	&& { test -x $(1)/bin/python || $(PYTHON) -m venv $(1); }
+endef

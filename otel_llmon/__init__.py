@@ -1,0 +1,40 @@
+"""OpenTelemetry-native instrumentation for LLM and ML pipelines. The public names, loaded when they are first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otel_llmon.events import event as event
+    from otel_llmon.lifecycle import configure as configure
+    from otel_llmon.lifecycle import shutdown as shutdown
+    from otel_llmon.observers import gauge as gauge
+    from otel_llmon.phases import phase as phase
+    from otel_llmon.phases import pipeline as pipeline
+    from otel_llmon.progress import progress as progress
+
+_HOMES = {
+    "configure": "lifecycle",
+    "event": "events",
+    "gauge": "observers",
+    "phase": "phases",
+    "pipeline": "phases",
+    "progress": "progress",
+    "shutdown": "lifecycle",
+}
+
+__all__ = ["configure", "event", "gauge", "phase", "pipeline", "progress", "shutdown"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,28 @@
+"""`llmon settings`: the settings in force, and where each came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otel_llmon.cli._output import as_json, as_table
+from otel_llmon.settings import effective, spelt
+
+
+def run(
+    config: Annotated[Path | None, typer.Option(help="File to read in place of OTEL_LLMON_CONFIG.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the values for a program.")] = False,
+) -> None:
+    """Show the settings in force and where each came from: default, file or environment."""
+    found = effective(file=config)
+    if json:
+        as_json(
+            {
+                name: {"value": spelt(value) if isinstance(value, str) else value, "source": source}
+                for name, (value, source) in found.items()
+            }
+        )
+        return
+    as_table(("setting", "value", "from"), ((name, spelt(value), source) for name, (value, source) in found.items()))

@@ -1,0 +1,21 @@
+"""Where the running code is: the pipeline and the phase around it."""
+
+from __future__ import annotations
+
+import contextvars
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+where: contextvars.ContextVar[tuple[str | None, str | None]] = contextvars.ContextVar("where", default=(None, None))
+"""Names of the pipeline and of the phase."""
+
+
+def leave(token: Any) -> None:
+    """Undo a context variable. In another context than it was set in (an abandoned generator's) nothing is to undo."""
+    try:
+        token.var.reset(token)
+    except ValueError:
+        pass
+    except AttributeError:  # OpenTelemetry with a context of another make
+        otel_context.detach(token)

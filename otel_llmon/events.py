@@ -1,0 +1,197 @@
+"""event(): something that happened, as a log record in the current span; and the bridge from stdlib logging."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import logging.config
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import _logs
+from opentelemetry import context as otel_context
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
+from otel_llmon import metering, telemetry
+from otel_llmon.semconv.selfmetrics import SELF_ERRORS
+
+SEVERITIES = {
+    "trace": SeverityNumber.TRACE,
+    "debug": SeverityNumber.DEBUG,
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "warn": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+    "critical": SeverityNumber.FATAL,
+    "fatal": SeverityNumber.FATAL,
+}
+_NUMBERS = (
+    (logging.CRITICAL, SeverityNumber.FATAL),
+    (logging.ERROR, SeverityNumber.ERROR),
+    (logging.WARNING, SeverityNumber.WARN),
+    (logging.INFO, SeverityNumber.INFO),
+    (logging.DEBUG, SeverityNumber.DEBUG),
+)
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+errors = metering.Counter(SELF_ERRORS)
+
+
+def event(name: str, attributes: Mapping[str, Any] | None = None, severity: str = "info") -> None:
+    """Report that something happened: a log record with this event name, in the current span.
+
+    A severity that is not known is taken as `info`, with one line in the log.
+    """
+    if not telemetry.state.level:
+        return
+    number = SEVERITIES.get(str(severity).lower())
+    if number is None:
+        telemetry.log.warning("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
+        number = SeverityNumber.INFO
+    name = telemetry.carried(str(name))
+    try:
+        telemetry.logger().emit(
+            LogRecord(
+                timestamp=time.time_ns(),
+                context=otel_context.get_current(),
+                severity_number=number,
+                severity_text=number.name,
+                body=name,
+                attributes=telemetry.clean(attributes),
+                event_name=name,
+            )
+        )
+    except Exception as exc:  # a processor's bug must not reach the caller's work
+        errors.at("event").add()
+        telemetry.log.warning("event %r: not reported: %s: %s", name, type(exc).__name__, exc)
+
+
+class LogBridge(logging.Handler):
+    """Hands what the program logs to OpenTelemetry, with the ids of the current span.
+
+    What exporters say while they export is left out, and so is what OpenTelemetry says about itself: either could
+    cause the next record, for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._busy = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand over one record."""
+        self._stand_in(record)
+        if (
+            record.name.startswith("opentelemetry.")
+            or otel_context.get_value(_SUPPRESS_INSTRUMENTATION_KEY)
+            or getattr(self._busy, "now", False)
+        ):
+            return
+        self._busy.now = True
+        try:
+            _logs.get_logger(record.name).emit(_translated(record))
+        except Exception:  # logging's own rule: a handler reports its failure to stderr and goes on
+            errors.at("logging").add()
+            self.handleError(record)
+        finally:
+            self._busy.now = False
+
+    def _stand_in(self, record: logging.LogRecord) -> None:
+        """Print warnings as Python does in a program that set up no logging: our being there must not silence them."""
+        if logging.root.handlers == [self] and logging.lastResort is not None:
+            last = logging.lastResort
+            if record.levelno >= last.level and _alone(logging.getLogger(record.name)):
+                last.handle(record)
+
+
+def _alone(logger: logging.Logger | None) -> bool:
+    while logger is not None and logger is not logging.root:
+        if logger.handlers:
+            return False
+        logger = logger.parent if logger.propagate else None
+    return True
+
+
+def _translated(record: logging.LogRecord) -> LogRecord:
+    attributes = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+    attributes |= {
+        "code.file.path": record.pathname,
+        "code.function.name": record.funcName,
+        "code.line.number": record.lineno,
+    }
+    if record.exc_info and record.exc_info[0] is not None:
+        attributes |= {
+            "exception.type": record.exc_info[0].__name__,
+            "exception.message": str(record.exc_info[1]),
+            "exception.stacktrace": "".join(traceback.format_exception(*record.exc_info)),
+        }
+    number = next((number for level, number in _NUMBERS if record.levelno >= level), SeverityNumber.TRACE)
+    return LogRecord(
+        timestamp=int(record.created * 1e9),
+        observed_timestamp=time.time_ns(),
+        context=otel_context.get_current(),
+        severity_number=number,
+        severity_text=record.levelname,
+        body=telemetry.carried(record.getMessage()),
+        attributes=telemetry.clean(attributes),
+    )
+
+
+_bridge = LogBridge()
+
+
+def bridge_logging() -> None:
+    """Send the root logger's records to OpenTelemetry, also after the program sets up its logging anew."""
+    root = logging.getLogger()
+    if _bridge in root.handlers:
+        return
+    root.addHandler(_bridge)
+    if not hasattr(logging.basicConfig, "__wrapped__"):
+        _follow_logging_setup()
+
+
+def _follow_logging_setup() -> None:
+    """Put the bridge back after the standard library's ways to set logging up, which take all handlers off."""
+    logging.basicConfig = _aside(logging.basicConfig)
+    logging.config.fileConfig = _aside(logging.config.fileConfig)
+    # dictConfig is often imported by name before we come, so the class that it calls is what we take
+    configurator: Any = logging.config.dictConfigClass
+
+    class Configurator(configurator):  # type: ignore[misc]
+        def configure(self) -> None:
+            with _set_aside():
+                super().configure()
+
+    logging.config.dictConfigClass = Configurator
+
+
+def unbridge_logging() -> None:
+    """Send no more."""
+    logging.getLogger().removeHandler(_bridge)
+
+
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """Take the bridge off the root logger for a while: basicConfig does nothing where there is a handler already."""
+    root = logging.getLogger()
+    there = _bridge in root.handlers
+    if there:
+        root.handlers.remove(_bridge)
+    try:
+        yield
+    finally:
+        if there and _bridge not in root.handlers:
+            root.addHandler(_bridge)
+
+
+def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def without_bridge(*args: Any, **kwargs: Any) -> Any:
+        with _set_aside():
+            return function(*args, **kwargs)
+
+    return without_bridge

@@ -1,0 +1,235 @@
+"""Exporters around exporters: they add binned histograms, count what is sent and lost, and survive a fork.
+
+`MetricExporter(OTLPMetricExporter())` is for those who build their own MeterProvider; `configure()` wraps all three
+signals. The inner exporters' own log lines are kept for the one line that says what was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from opentelemetry.sdk._logs import export as _logs_export
+from opentelemetry.sdk.metrics import Histogram
+from opentelemetry.sdk.metrics import export as metrics_export
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExportResult, MetricsData, ScopeMetrics
+from opentelemetry.sdk.trace.export import SpanExporter as _SpanExporter
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from otel_llmon import metering
+from otel_llmon.metering.points import Points
+from otel_llmon.semconv.selfmetrics import SELF_EXPORTED, SELF_LOST
+
+# renamed in SDK 1.39
+AnyLogExporter: Any = getattr(_logs_export, "LogRecordExporter", None) or _logs_export.LogExporter
+LogResult: Any = getattr(_logs_export, "LogRecordExportResult", None) or _logs_export.LogExportResult
+
+_log = logging.getLogger("otel_llmon")
+_exported = metering.Counter(SELF_EXPORTED)
+_lost = metering.Counter(SELF_LOST)
+_outlets: weakref.WeakSet[Outlet] = weakref.WeakSet()
+
+
+class _LastWords(logging.Handler):
+    """Remembers, per thread, why an exporter failed; its log lines tell, its results do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first reason, not what follows from it."""
+        if not getattr(self._said, "reason", ""):
+            transient = str(record.msg).startswith("Transient") and isinstance(record.args, tuple)
+            self._said.reason = _short(str(record.args[0]) if transient else record.getMessage())  # type: ignore[index]
+
+    def take(self) -> str:
+        """Return this thread's reason, and forget it."""
+        reason, self._said.reason = getattr(self._said, "reason", ""), ""
+        return reason
+
+
+def _short(text: str) -> str:
+    """Return what a person needs of a nested connection error: where to, and what the system said."""
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)|timed out", text)
+    place = re.search(r"host='([^']+)', port=(\d+)", text)
+    if system is None or place is None:
+        return text[:300]
+    return f"{place[1]}:{place[2]}: {system[1] or system[0]}"
+
+
+_words = _LastWords()
+
+
+def keep_words() -> None:
+    """Keep the exporters' log lines to ourselves, unless somebody asked for them; ours says the same once."""
+    logger = logging.getLogger("opentelemetry.exporter")
+    if logger.level == logging.NOTSET and not logger.handlers:
+        logger.addHandler(_words)
+        logger.propagate = False
+
+
+def dropped(signal: str) -> None:
+    """Count an item for which a queue had no room."""
+    _lost.at(signal).add(1)
+
+
+class Outlet:
+    """What the three wrappers share. `make` builds the inner exporter again in a forked child."""
+
+    signal = ""
+
+    def __init__(self, inner: Any = None, make: Callable[[], Any] | None = None) -> None:
+        self._make = make
+        self._inner = inner if inner is not None or make is None else make()
+        self._failing = False
+        self.closed = False
+        self.pending = 0
+        self.lost = 0
+        self.reason = ""
+        _outlets.add(self)
+
+    @property
+    def inner(self) -> Any:
+        """Return the exporter inside."""
+        if self._inner is None and self._make is not None:
+            self._inner = self._make()
+        return self._inner
+
+    def renew(self) -> None:
+        """Start afresh in a forked child: a connection, or a lock within it, may belong to the parent."""
+        self._failing = self.closed = False
+        self.pending = self.lost = 0
+        if self._make is not None:
+            self._inner = None
+
+    def close(self) -> None:
+        """Refuse what comes from now on, and stop the inner exporter's retries."""
+        self.closed = True
+        self.inner.shutdown()
+
+    def hand_over(self, batch: Any, count: int, **options: Any) -> bool:
+        """Give a batch to the inner exporter; return whether it was sent."""
+        if self.closed:
+            self._fail(count, self.reason or "closed before")
+            return False
+        self.pending = count
+        try:
+            sent = bool(self.inner.export(batch, **options).name == "SUCCESS")
+            reason = _words.take()
+        except Exception as exc:  # an exporter's bug costs its batch, never the thread that exports
+            sent, reason = False, f"{type(exc).__name__}: {exc}"
+        self.pending = 0
+        if sent:
+            _exported.at(self.signal).add(count)
+            if self._failing:
+                self._failing = False
+                _log.warning("%s: sent again; %s were lost", self.signal, self.lost)
+            return True
+        self._fail(count, reason)
+        return False
+
+    def _fail(self, count: int, reason: str) -> None:
+        self.lost += count
+        self.reason = reason or self.reason or "the exporter gave no reason"
+        _lost.at(self.signal).add(count)
+        if not self._failing and not self.closed:
+            self._failing = True
+            _log.warning("%s: not sent, trying on with what comes next: %s", self.signal, self.reason)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Pass on."""
+        return bool(self.inner.force_flush(timeout_millis))
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        """Close; the arguments that readers and processors bring make no difference."""
+        if not self.closed:
+            self.close()
+
+
+class SpanExporter(Outlet, _SpanExporter):
+    """Around an exporter of spans."""
+
+    signal = "traces"
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        """Hand over a batch of spans."""
+        return SpanExportResult.SUCCESS if self.hand_over(spans, len(spans)) else SpanExportResult.FAILURE
+
+
+class LogExporter(Outlet, AnyLogExporter):  # type: ignore[misc]  # its base has another name in older SDKs
+    """Around an exporter of log records."""
+
+    signal = "logs"
+
+    def export(self, batch: Sequence[Any]) -> Any:
+        """Hand over a batch of log records."""
+        return LogResult.SUCCESS if self.hand_over(batch, len(batch)) else LogResult.FAILURE
+
+
+class MetricExporter(Outlet, metrics_export.MetricExporter):
+    """Around an exporter of metrics: histograms join here, binned, and need no `record` of the SDK's."""
+
+    signal = "metrics"
+    takes_binned_histograms = True
+
+    def __init__(
+        self, inner: metrics_export.MetricExporter | None = None, make: Callable[[], Any] | None = None
+    ) -> None:
+        Outlet.__init__(self, inner, make)
+        preferred = self.inner._preferred_temporality or {}
+        metrics_export.MetricExporter.__init__(self, preferred, self.inner._preferred_aggregation)
+        self._points = Points(
+            preferred.get(Histogram, AggregationTemporality.CUMULATIVE),
+            exemplars=os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").lower() != "always_off",
+        )
+
+    def renew(self) -> None:
+        """Start afresh in a forked child."""
+        super().renew()
+        self._points.reset()
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Hand over what was collected, our histograms with it."""
+        data = with_histograms(metrics_data, self._points)
+        sent = self.hand_over(data, 1, timeout_millis=timeout_millis, **kwargs)
+        return MetricExportResult.SUCCESS if sent else MetricExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Pass on."""
+        return bool(self.inner.force_flush(timeout_millis))
+
+
+def with_histograms(data: MetricsData, points: Points) -> MetricsData:
+    """Return `data` with our histograms, in the place of those that the SDK recorded for a plain reader beside."""
+    ours = points.take()
+    if not ours or not data.resource_metrics:
+        return data
+    names = {metric.name for metric in ours}
+    first, *rest = data.resource_metrics
+    scopes: list[ScopeMetrics] = []
+    scope = InstrumentationScope(metering.SCOPE)
+    for one in first.scope_metrics:
+        if one.scope.name == metering.SCOPE:
+            scope = one.scope
+            ours = [metric for metric in one.metrics if metric.name not in names] + ours
+        else:
+            scopes.append(one)
+    scopes.append(ScopeMetrics(scope, ours, scope.schema_url or ""))
+    return replace(data, resource_metrics=[replace(first, scope_metrics=scopes), *rest])
+
+
+def _after_fork() -> None:
+    for outlet in list(_outlets):
+        outlet.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

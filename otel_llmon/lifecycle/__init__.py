@@ -1,0 +1,198 @@
+"""configure() and shutdown(): the one way in, for code and for `opentelemetry-instrument`, and the way out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # opts out of typing
+from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
+
+from otel_llmon import events, exporting, metering, observers, telemetry
+from otel_llmon.errors import LlmonError
+from otel_llmon.lifecycle import exits, forks, providers
+from otel_llmon.settings import Settings, effective
+
+SLOWER = (
+    "%s: using it as it is; histograms go through its `record` (some 25 times slower than ours),"
+    " and its exit is not bounded by us"
+)
+
+
+class Handle:
+    """What `configure()` returns: flush it, or shut it down; as a context manager it shuts down at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._pipes = providers.Pipes()
+        self._variables: dict[str, str] = {}
+        self._doors = exits.Doors(self.flush, self.shutdown)
+        self._open = True
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Send what there is within `timeout` seconds (OTEL_LLMON_EXIT_TIMEOUT); return whether it was done in time."""
+        return not self._open or exits.flush(self._pipes, self.settings.exit_timeout if timeout is None else timeout)
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """Send what there is, and end the providers that we made. OpenTelemetry takes no others in this process."""
+        if not self._open:
+            return
+        self._open = False
+        self._doors.leave()
+        events.unbridge_logging()
+        exits.stop(self._pipes, self.settings.exit_timeout if timeout is None else timeout)
+        for name, value in self._variables.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    def start(self, version: str | None = None, missing: Sequence[str] = ()) -> None:
+        """Build what is missing, and attach what feeds it."""
+        telemetry.state.apply(self.settings)
+        if not telemetry.state.level:
+            return
+        self._pipes = providers.build(missing, version)
+        metering.use_exponential(on=self.settings.histograms == "exponential" or _exponential_asked())
+        metering.bind()
+        observers.attach(*self.settings.observers, every=self.settings.observer_interval)
+        if self._pipes.providers:
+            exporting.keep_words()
+            self._doors.watch()
+        if self.settings.log_bridge and not _logging_is_bridged():
+            events.bridge_logging()
+
+    def set_variables(self) -> None:
+        """Set the `OTEL_*` defaults that nobody has set; children and instrumentors read them too."""
+        self._variables |= providers.environment(self.settings)
+        os.environ.update(self._variables)
+
+    def after_fork(self) -> None:
+        """Put right what a child takes over."""
+        forks.renew(self._pipes.providers)
+
+
+_handle: Handle | None = None
+
+
+def configure(
+    service: str | None = None,
+    endpoint: str | None = None,
+    *,
+    level: str | None = None,
+    observers: Sequence[str] | None = None,
+    file: str | None = None,
+) -> Handle:
+    """Set up traces, metrics and logs over OTLP, host and process metrics, the logging bridge and a safe exit.
+
+    `OTEL_*` and `OTEL_LLMON_*` variables win over the arguments, and the arguments over the file. A provider that
+    was set before is used and not replaced. A second call returns the first one's handle.
+    Raises SettingsError for a setting that is unknown or not allowed.
+    """
+    given = {"service": service, "endpoint": endpoint, "level": level, "observers": observers}
+    settings = _settings({name: value for name, value in given.items() if value is not None}, file)
+    if _handle is not None:
+        if not _handle._open:
+            telemetry.log.warning(
+                "configure(): this process was shut down before, and OpenTelemetry takes no second set"
+            )
+        elif settings != _handle.settings:
+            telemetry.log.warning("configure(): was called before; the first call's settings stay")
+        return _handle
+    return _start(settings)
+
+
+def shutdown(timeout: float | None = None) -> None:
+    """Send what there is and end what `configure()` began; without it, nothing happens."""
+    if _handle is not None:
+        _handle.shutdown(timeout)
+
+
+def _settings(given: dict[str, Any], file: str | None) -> Settings:
+    known = effective(os.environ, file)
+    free = {name: value for name, value in given.items() if known[name][1] != "environment"}
+    return replace(Settings(**{name: value for name, (value, _) in known.items()}), **free)
+
+
+def _start(settings: Settings, version: str | None = None) -> Handle:
+    global _handle  # noqa: PLW0603  # one process, one pipeline
+    _handle = handle = Handle(settings)
+    handle.set_variables()
+    missing = providers.missing()
+    handle.start(version, missing)
+    if "metrics" not in missing and metering.falls_back() and settings.level != "disabled":
+        telemetry.log.warning(SLOWER, "a MeterProvider was set before")
+    return handle
+
+
+def _exponential_asked() -> bool:
+    wanted = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "")
+    return wanted.strip().lower() == "base2_exponential_bucket_histogram"
+
+
+def _logging_is_bridged() -> bool:
+    """Tell whether OpenTelemetry's own handler is there, or was declined."""
+    if os.environ.get("OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED", "").strip().lower() == "false":
+        return True
+    return any(type(handler).__module__.startswith("opentelemetry.") for handler in logging.getLogger().handlers)
+
+
+class Distro(BaseDistro):  # type: ignore[misc]
+    """What `opentelemetry-instrument` asks first: the `OTEL_*` defaults."""
+
+    def _configure(self, **_: Any) -> None:
+        """Set the defaults; the settings' own mistakes are told by the configurator."""
+        os.environ.update(providers.environment(_settings_or_defaults()))
+
+
+class Configurator(_BaseConfigurator):
+    """What `opentelemetry-instrument` asks next: the providers. It runs what `configure()` runs."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        if os.environ.get("OTEL_CONFIG_FILE"):
+            _OTelSDKConfigurator()._configure(**kwargs)  # type: ignore[no-untyped-call]
+            _adopt("OTEL_CONFIG_FILE is set")
+        elif _handle is None:
+            _start(_settings_or_defaults(), kwargs.get("auto_instrumentation_version"))
+
+
+def after_instrument() -> None:
+    """Join what another configurator has set up, and leave logging to an instrumentation that came after us."""
+    if _handle is None:
+        _adopt("another configurator was chosen")
+    elif _logging_is_bridged():
+        events.unbridge_logging()
+
+
+def _adopt(why: str) -> None:
+    handle = _start(replace(_settings_or_defaults(), log_bridge=False))
+    if handle.settings.level != "disabled":
+        telemetry.log.warning(SLOWER, why)
+
+
+def _settings_or_defaults() -> Settings:
+    """Return the settings, or the defaults where they are wrong: an app must start all the same."""
+    try:
+        return Settings.load()
+    except LlmonError as exc:
+        telemetry.log.warning("%s; going on with the defaults", exc)
+        return Settings()
+
+
+def _after_fork() -> None:
+    if _handle is not None:
+        _handle.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,159 @@
+"""Every way out of a process: normal exit, SIGTERM, the end of a multiprocessing child, and uvicorn's shutdown.
+
+All three signals are flushed side by side within one bound. `os._exit` and SIGKILL leave no time to anybody.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from otel_llmon import observers, telemetry
+from otel_llmon.lifecycle.providers import Pipes
+
+UNITS = {"traces": "spans", "logs": "log records", "metrics": "batches of metrics"}
+
+
+def flush(pipes: Pipes, timeout: float) -> bool:
+    """Send what there is; return whether that was done in time."""
+    deadline = time.monotonic() + timeout
+    observers.read_now(timeout / 4)
+    return _side_by_side([provider.force_flush for provider in pipes.providers.values()], deadline)
+
+
+def stop(pipes: Pipes, timeout: float) -> None:
+    """Send what there is and shut the providers down; say in one line what could not be sent."""
+    deadline = time.monotonic() + timeout
+    observers.read_now(timeout / 4)
+    calls = [provider.shutdown for provider in pipes.providers.values()]
+    if not _side_by_side(calls, deadline):
+        for outlet in pipes.outlets:
+            # a shutdown may itself wait for an answer that never comes
+            threading.Thread(target=outlet.shutdown, daemon=True).start()
+        _wait(lambda: not _unsent(pipes), time.monotonic() + min(0.2, timeout))
+    observers.detach_all()
+    _report(pipes, timeout)
+
+
+def _side_by_side(calls: list[Callable[[], Any]], deadline: float) -> bool:
+    threads = [threading.Thread(target=_guarded, args=(call,), name="llmon-exit", daemon=True) for call in calls]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:  # Python 3.12.0 and 3.12.1 start no thread at exit: one after the other, then
+        for call, thread in zip(calls, threads, strict=True):
+            if not thread.ident and time.monotonic() < deadline:
+                _guarded(call)
+    for thread in threads:
+        if thread.ident:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _guarded(call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except Exception as exc:  # a provider's bug must not change how the program ends
+        telemetry.log.warning("flushing: %s: %s", type(exc).__name__, exc)
+
+
+def _wait(done: Callable[[], bool], deadline: float) -> None:
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _unsent(pipes: Pipes) -> dict[str, int]:
+    """Return what is still in a queue or on its way, by signal."""
+    left: dict[str, int] = {}
+    for outlet in pipes.outlets:
+        queued = sum(len(queue) for queue in pipes.queues.get(outlet.signal, ()))
+        if outlet.pending + queued:
+            left[outlet.signal] = outlet.pending + queued
+    return left
+
+
+def _report(pipes: Pipes, timeout: float) -> None:
+    left = _unsent(pipes)
+    lost: dict[str, int] = {}
+    for outlet in pipes.outlets:
+        lost[outlet.signal] = max(lost.get(outlet.signal, 0), outlet.lost + left.get(outlet.signal, 0))
+    told = [f"{count} {UNITS[signal_]}" for signal_, count in lost.items() if count]
+    if told:
+        reasons = {outlet.reason for outlet in pipes.outlets if outlet.reason} or {f"no answer within {timeout:g} s"}
+        telemetry.log.warning("not sent: %s: %s", ", ".join(told), "; ".join(sorted(reasons)))
+
+
+class Doors:
+    """Watches the ways out, for as long as there is something to flush."""
+
+    def __init__(self, flush: Callable[[], Any], stop: Callable[[], Any]) -> None:
+        self._flush = flush
+        self._stop = stop
+
+    def watch(self) -> None:
+        """Stand at every way out."""
+        atexit.register(self._stop)
+        self._watch_sigterm()
+        _when_imported("multiprocessing.util", self._watch_children)
+        _when_imported("uvicorn.server", self._watch_uvicorn)
+
+    def leave(self) -> None:
+        """Stand there no more; what cannot be undone finds nothing to flush."""
+        atexit.unregister(self._stop)
+        if _is_main_thread() and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _watch_sigterm(self) -> None:
+        if _is_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self._stop()
+        os.kill(os.getpid(), number)
+
+    def _watch_children(self, util: Any) -> None:
+        """Flush at the end of multiprocessing's children, which leave by os._exit and run no atexit."""
+
+        def at_end(_: object = None) -> None:
+            util.Finalize(None, self._flush, exitpriority=-100)
+
+        util.register_after_fork(self, at_end)
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.parent_process() is not None:
+            at_end()
+
+    def _watch_uvicorn(self, server: Any) -> None:
+        """Flush when uvicorn has answered its last request: it ends by the signal that it got, and runs no atexit."""
+        from wrapt import wrap_function_wrapper
+
+        async def shutdown(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+            import asyncio
+
+            try:
+                return await wrapped(*args, **kwargs)
+            finally:
+                await asyncio.to_thread(self._flush)
+
+        wrap_function_wrapper(server, "Server.shutdown", shutdown)
+
+
+def _when_imported(name: str, then: Callable[[Any], None]) -> None:
+    """Call `then` with a module once somebody imports it, at once if somebody has."""
+    if name in sys.modules:
+        then(sys.modules[name])
+        return
+    from wrapt import register_post_import_hook
+
+    register_post_import_hook(then, name)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

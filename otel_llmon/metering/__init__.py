@@ -1,0 +1,416 @@
+"""Instruments that count in place and report at collection; the only creator of OpenTelemetry instruments.
+
+Counters and gauges leave through observable instruments of whatever MeterProvider is global. Histograms leave binned
+where `otel_llmon.exporting.MetricExporter` is in the pipeline, and through the SDK's `record` where it is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import numbers
+import os
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import _internal as _api
+
+from otel_llmon.metering import cells
+from otel_llmon.metering.cells import CountSeries, GaugeSeries, HistogramSeries, Series, SumSeries
+from otel_llmon.semconv import Metric
+from otel_llmon.semconv.attributes import METRIC_OVERFLOW
+from otel_llmon.semconv.selfmetrics import SELF_REFUSED, SELF_SERIES
+
+SCOPE = "otel_llmon"
+LONGEST = 256
+"""Characters of an attribute value that a metric keeps; every series holds its values for good."""
+
+_LIMIT = 2**63
+_log = logging.getLogger("otel_llmon")
+
+
+class Reading(NamedTuple):
+    """One value of one metric, as a source reports it."""
+
+    metric: Metric
+    value: float
+    attributes: Mapping[str, Any] = {}
+
+
+Source = Callable[[], Iterable[Reading]]
+SeriesT = TypeVar("SeriesT", bound=Series[Any])
+
+
+class Instrument(Generic[SeriesT]):
+    """All series of one metric."""
+
+    def __init__(self, row: Metric) -> None:
+        self.row = row
+        self.series: dict[Any, SeriesT] = {}
+        self.sources: dict[str, Source] = {}
+        self._told: set[str] = set()
+        keys = row.attributes
+        self._key: Callable[[Any], Any] = itemgetter(*keys) if len(keys) > 1 else self._only_key
+        self._overflow: SeriesT | None = None
+        register(self)
+
+    def _only_key(self, attributes: Mapping[str, Any] | None) -> tuple[Any, ...]:
+        if not self.row.attributes:
+            return ()
+        return ((attributes or {})[self.row.attributes[0]],)
+
+    def at(self, *values: Any) -> SeriesT:
+        """Return the series with these attribute values, given in the order of the row's keys; None leaves one out."""
+        if _api._METER_PROVIDER is not _bound.provider:
+            bind()
+        try:
+            return self.series[values]
+        except (KeyError, TypeError):
+            return self._find(values)
+
+    def bind(self, attributes: Mapping[str, Any] | None = None) -> SeriesT:
+        """Return the series with these attributes; keys that are not in the row are left out."""
+        if _api._METER_PROVIDER is not _bound.provider:
+            bind()
+        try:
+            return self.series[self._key(attributes)]
+        except (KeyError, TypeError):
+            return self._find([self._get(attributes, key) for key in self.row.attributes])
+
+    def _get(self, attributes: Any, key: str) -> Any:
+        try:
+            return (attributes or {}).get(key)
+        except AttributeError:
+            self._tell("attributes", "%s: attributes are a %s, expected a mapping", type(attributes).__name__)
+            return None
+
+    def _find(self, values: Iterable[Any]) -> SeriesT:
+        """Return the series of values that were not seen in this form before."""
+        key = tuple(_plain(value) for value in values)
+        with cells.lock:
+            if (known := self.series.get(key)) is not None:
+                return known
+            if len(self.series) < self.row.cap:
+                attributes = {
+                    name: value for name, value in zip(self.row.attributes, key, strict=False) if value is not None
+                }
+                return self.series.setdefault(key, self._new(attributes))
+            if self._overflow is None:
+                self._overflow = self._new({METRIC_OVERFLOW: True})
+                _log.warning(
+                    "%s: more than %s attribute sets, the others are added up in one series with %s=true;"
+                    " give the metric fewer distinct attribute values",
+                    self.row.name,
+                    self.row.cap,
+                    METRIC_OVERFLOW,
+                )
+            return self._overflow
+
+    def _new(self, attributes: Mapping[str, Any]) -> SeriesT:
+        raise NotImplementedError
+
+    def all(self) -> list[SeriesT]:
+        """Return every series, the overflow one among them."""
+        return [*self.series.values(), *([self._overflow] if self._overflow is not None else [])]
+
+    def restart(self) -> None:
+        """Start every series again at nothing, as a forked child does."""
+        for series in self.all():
+            series.reset()
+
+    def clear(self) -> None:
+        """Forget every series; one that somebody holds on to reports no more."""
+        self.series.clear()
+        self._overflow = None
+        self._told.clear()
+
+    def _tell(self, reason: str, message: str, *args: Any) -> None:
+        """Count a refusal, and warn the first time."""
+        refused.at(self.row.name, reason).add()
+        if reason not in self._told:
+            self._told.add(reason)
+            _log.warning(message + "; further ones are only counted", self.row.name, *args)
+
+    def refuse(self, value: Any) -> float | None:
+        """Return the number in `value` (NumPy and torch scalars hold one), or count why there is none."""
+        number = _number(value)
+        if number is None:
+            self._tell("type", "%s: found a %s, expected a number", type(value).__name__)
+        elif not -cells.LARGEST <= number <= cells.LARGEST:
+            self._tell("not_finite", "%s: found %r, expected a finite number", number)
+        elif number < 0 and self.row.kind in ("counter", "histogram"):
+            self._tell("negative", "%s: found %r, expected 0 or more", number)
+        else:
+            return number
+        return None
+
+    def observe(self, _: CallbackOptions | None = None) -> list[Observation]:
+        """Return what the SDK asks for at collection."""
+        _inspect()
+        found = []
+        for series in self.all():
+            value = series.read()  # type: ignore[attr-defined]  # every kind with observations has it
+            if value is not None:
+                found.append(Observation(_fitting(value), series.attributes))
+        return found + self._read_sources()
+
+    def _read_sources(self) -> list[Observation]:
+        found = []
+        for source in list(self.sources.values()):
+            for reading in source():
+                number = self._checked(reading.value)
+                if number is not None:
+                    found.append(Observation(_fitting(number), dict(reading.attributes)))
+        if len(found) > self.row.cap:
+            self._tell("attributes", "%s: more than %s readings, the rest is left out", self.row.cap)
+        return found[: self.row.cap]
+
+    def _checked(self, value: Any) -> float | None:
+        kind = value.__class__
+        floor = 0 if self.row.kind == "counter" else -cells.LARGEST
+        if (kind is int or kind is float) and floor <= value <= cells.LARGEST:
+            return value  # type: ignore[no-any-return]
+        return self.refuse(value)
+
+
+class Counter(Instrument[CountSeries]):
+    """Something that only grows."""
+
+    def add(self, value: float = 1, attributes: Mapping[str, Any] | None = None) -> None:
+        """Add `value` to the series with these attributes."""
+        if _api._METER_PROVIDER is _bound.provider:  # as bind() does, without its call
+            try:
+                self.series[self._key(attributes)].add(value)
+                return
+            except (KeyError, TypeError):
+                pass
+        self.bind(attributes).add(value)
+
+    def _new(self, attributes: Mapping[str, Any]) -> CountSeries:
+        return CountSeries(attributes, self.refuse)
+
+
+class UpDownCounter(Instrument[SumSeries]):
+    """Something that comes and goes."""
+
+    def add(self, value: float = 1, attributes: Mapping[str, Any] | None = None) -> None:
+        """Add `value`, which may be negative, to the series with these attributes."""
+        self.bind(attributes).add(value)
+
+    def _new(self, attributes: Mapping[str, Any]) -> SumSeries:
+        return SumSeries(attributes, self.refuse)
+
+
+class Gauge(Instrument[GaugeSeries]):
+    """Something that is what it is now."""
+
+    def set(self, value: float | None, attributes: Mapping[str, Any] | None = None) -> None:
+        """Report `value` for the series with these attributes; None ends the series."""
+        self.bind(attributes).set(value)
+
+    def _new(self, attributes: Mapping[str, Any]) -> GaugeSeries:
+        return GaugeSeries(attributes, self.refuse)
+
+
+class Histogram(Instrument[HistogramSeries]):
+    """How values are distributed."""
+
+    fallback: Callable[[float, Mapping[str, Any]], None] | None = None
+
+    def record(self, value: float, attributes: Mapping[str, Any] | None = None) -> None:
+        """Record `value` in the series with these attributes."""
+        if _api._METER_PROVIDER is _bound.provider:  # as bind() does, without its call
+            try:
+                self.series[self._key(attributes)].record(value)
+                return
+            except (KeyError, TypeError):
+                pass
+        self.bind(attributes).record(value)
+
+    def _new(self, attributes: Mapping[str, Any]) -> HistogramSeries:
+        series = HistogramSeries(attributes, self.refuse, () if _bound.exponential else self.row.edges)
+        self._route(series)
+        return series
+
+    def _route(self, series: HistogramSeries) -> None:
+        series.binned = _bound.binned
+        series.also = self.fallback
+
+    def route(self) -> None:
+        """Send what comes from now on where the provider's readers want it."""
+        self.fallback = None
+        if _bound.plain and _bound.meter is not None:
+            self.fallback = _bound.meter.create_histogram(
+                self.row.name,
+                self.row.unit,
+                self.row.description,
+                explicit_bucket_boundaries_advisory=None if _bound.exponential else list(self.row.edges),
+            ).record
+        for series in self.all():
+            self._route(series)
+
+
+class _Bound:
+    """The provider that the instruments report to, and how its readers take histograms."""
+
+    provider: Any = None
+    meter: metrics.Meter | None = None
+    binned = True
+    plain = False
+    exponential = False
+
+
+_bound = _Bound()
+_instruments: dict[str, Instrument[Any]] = {}
+
+
+def register(instrument: Instrument[Any]) -> None:
+    """Let `instrument` report to the global provider, now and after a change of provider."""
+    with cells.lock:
+        other = _instruments.setdefault(instrument.row.name, instrument)
+        if other is not instrument:
+            raise ValueError(f"metric {instrument.row.name!r}: exists already; use the instrument that is there")
+        if _bound.meter is not None:
+            _create(instrument, _bound.meter)
+
+
+def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
+    if isinstance(instrument, Histogram):
+        instrument.route()
+        return
+    create = {
+        "counter": meter.create_observable_counter,
+        "updowncounter": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }[instrument.row.kind]
+    create(instrument.row.name, [instrument.observe], instrument.row.unit, instrument.row.description)
+
+
+def bind() -> None:
+    """Report to the provider that is global now; values that went to another provider before stay there.
+
+    Every update by attributes looks whether the provider changed, so tests may replace it. The API offers no call
+    that is cheap enough for that, so its variable is read directly; before a provider is set it is None, and
+    OpenTelemetry's proxies connect us when one comes.
+    """
+    with cells.lock:
+        provider = _api._METER_PROVIDER
+        if provider is _bound.provider and _bound.meter is not None:
+            return
+        if _bound.provider is not None:
+            clear()
+        _bound.provider = provider
+        _bound.meter = metrics.get_meter(SCOPE)
+        _readers_of(provider)
+        for instrument in list(_instruments.values()):
+            _create(instrument, _bound.meter)
+
+
+def _readers_of(provider: Any) -> None:
+    """Find out how the provider's readers take histograms: binned by our exporter, or value by value."""
+    readers = list(getattr(getattr(provider, "_measurement_consumer", None), "_reader_storages", ()))
+    binned = [hasattr(getattr(reader, "_exporter", None), "takes_binned_histograms") for reader in readers]
+    unread = provider is None or (not readers and hasattr(provider, "_measurement_consumer"))
+    _bound.binned = unread or any(binned)
+    _bound.plain = not unread and not (binned and all(binned))
+
+
+def falls_back() -> bool:
+    """Tell whether histograms go through the SDK's `record`, because a reader takes none that are binned."""
+    return _bound.plain
+
+
+def _inspect() -> None:
+    """Follow readers that were added to the provider later."""
+    before = _bound.binned, _bound.plain
+    _readers_of(_bound.provider)
+    if (_bound.binned, _bound.plain) != before:
+        with cells.lock:
+            for instrument in _instruments.values():
+                if isinstance(instrument, Histogram):
+                    instrument.route()
+
+
+def clear() -> None:
+    """Forget every series: for a new provider, or a test."""
+    with cells.lock:
+        for instrument in _instruments.values():
+            instrument.clear()
+
+
+def use_exponential(*, on: bool) -> None:
+    """Choose exponential buckets for histogram series that are made from now on."""
+    _bound.exponential = on
+
+
+def histograms() -> list[Histogram]:
+    """Return the histograms, for the exporter that takes them binned."""
+    return [instrument for instrument in list(_instruments.values()) if isinstance(instrument, Histogram)]
+
+
+def instrument_of(row: Metric) -> Instrument[Any]:
+    """Return the instrument of `row`, made at the first call; for sources, which bring rows of any kind."""
+    with cells.lock:
+        return _instruments.get(row.name) or _KINDS[row.kind](row)
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute value that every backend can carry, of bounded size."""
+    kind = value.__class__
+    if value is None or kind is bool or kind is int or kind is float:
+        return value
+    if kind is not str:
+        item = getattr(value, "item", None)
+        if item is not None and isinstance(value, numbers.Number):
+            return item()
+        value = str(value)
+    return value if len(value) <= LONGEST else value[:LONGEST]
+
+
+def _number(value: Any) -> float | None:
+    """Return `value` as a plain number, or None where it is none; booleans are none."""
+    try:
+        item = getattr(value, "item", None)
+        if item is not None:
+            value = item()
+        if isinstance(value, bool | str):
+            return None
+        if isinstance(value, int):
+            return int(value)
+        return float(value) if hasattr(type(value), "__float__") else None
+    except Exception:  # a foreign object's own code: whatever it raises, there is no number in it
+        return None
+
+
+def _fitting(value: float) -> float:
+    """Return a value that OTLP can carry: integers have 64 bits there, and one that has more fails the whole batch."""
+    if not isinstance(value, int) or -_LIMIT <= value < _LIMIT:
+        return value
+    return math.copysign(min(abs(value), int(cells.LARGEST)), value)
+
+
+_KINDS: Mapping[str, Callable[[Metric], Instrument[Any]]] = {
+    "counter": Counter,
+    "updowncounter": UpDownCounter,
+    "gauge": Gauge,
+    "histogram": Histogram,
+}
+
+refused = Counter(SELF_REFUSED)
+_held = Gauge(SELF_SERIES)
+_held.sources["series"] = lambda: [
+    Reading(SELF_SERIES, sum(len(instrument.series) for instrument in list(_instruments.values())))
+]
+
+
+def _after_fork() -> None:
+    cells.renew()
+    for instrument in _instruments.values():
+        instrument.restart()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

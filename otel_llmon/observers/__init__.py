@@ -1,0 +1,247 @@
+"""Sources that are read on a beat: attach() owns one thread that reads them, and collection copies what it read.
+
+A source that raises loses the readings of that pass; one that hangs is left alone in its thread, and another thread
+goes on with the others. Either is counted in `llmon.self.errors`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from otel_llmon import metering, telemetry
+from otel_llmon.errors import NoDataError, SettingsError
+from otel_llmon.events import errors
+from otel_llmon.metering import Reading
+from otel_llmon.semconv import Metric
+
+OBSERVERS = {"host": "otel_llmon.observers.host", "process": "otel_llmon.observers.process"}
+
+Observe = Callable[[], Iterable[Reading]]
+
+PATIENCE = 5.0
+"""Seconds after which a source that has not answered counts as hanging."""
+
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_./-]{0,254}")
+
+
+@dataclass(eq=False)
+class _Source:
+    """One observer, and what it said last."""
+
+    name: str
+    observe: Observe
+    rows: Mapping[str, Metric]
+    every: float | None
+    readings: dict[str, list[Reading]] = field(default_factory=dict)
+    read_at: float = 0.0
+    busy_since: float | None = None
+    told: str = ""
+
+    def fresh(self, row: str, now: float, beat: float) -> Iterable[Reading]:
+        """Return the last readings of a metric, or nothing where they are older than two beats and a bit."""
+        if now - self.read_at > 2.5 * (self.every or beat):
+            return ()
+        return self.readings.get(row, ())
+
+
+class _Sampler:
+    """The beat: one daemon thread, replaced when a source hangs in it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.beat = 10.0
+        self.clock = clock
+        self.sources: dict[str, _Source] = {}
+        self._renew()
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._passed = threading.Condition(threading.Lock())
+        self._passes = 0
+        self._asked = 0
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked child; its thread starts with the child's first collection."""
+        self._renew()
+        for source in self.sources.values():
+            source.readings, source.busy_since, source.read_at = {}, None, 0.0
+
+    def add(self, source: _Source) -> None:
+        """Read `source` from now on, first at once."""
+        with self._lock:
+            self.sources[source.name] = source
+            for row in source.rows.values():
+                metering.instrument_of(row).sources[source.name] = self._reader(source, row.name)
+            self._stopped = False
+        self.ensure()
+        self._wake.set()
+
+    def _reader(self, source: _Source, row: str) -> metering.Source:
+        def read() -> Iterable[Reading]:
+            self.ensure()
+            return source.fresh(row, self.clock(), self.beat)
+
+        return read
+
+    def remove(self, name: str) -> None:
+        """Read a source no more."""
+        with self._lock:
+            source = self.sources.pop(name, None)
+            if source is not None:
+                for row in source.rows.values():
+                    metering.instrument_of(row).sources.pop(name, None)
+
+    def ensure(self) -> None:
+        """See that a thread is there and that none hangs; called by whoever collects."""
+        with self._lock:
+            if self._stopped or not self.sources:
+                return
+            hanging = self._hanging()
+            if self._thread is not None and self._thread.is_alive() and not hanging:
+                return
+            self._thread = threading.Thread(target=self._run, name="llmon-observers", daemon=True)
+            self._thread.start()
+
+    def _hanging(self) -> bool:
+        """Tell whether the thread is stuck in a source; count and name it, once for each time it gets stuck."""
+        now, found = self.clock(), False
+        for source in self.sources.values():
+            if source.busy_since is not None and now - source.busy_since > PATIENCE:
+                found = found or source.told != "hangs"
+                self._fail(source, "hangs", f"no answer for {PATIENCE:g} s; going on without it")
+        return found
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while self._thread is me and not self._stopped:
+            asked = self._asked
+            self._wake.clear()
+            for source in list(self.sources.values()):
+                if self._thread is not me:
+                    return
+                if source.busy_since is None:
+                    self._read(source)
+            with self._passed:
+                self._passes = asked
+                self._passed.notify_all()
+            if self._asked == asked:
+                self._wake.wait(self.beat)
+
+    def _read(self, source: _Source) -> None:
+        source.busy_since = self.clock()
+        try:
+            found: dict[str, list[Reading]] = {}
+            for reading in source.observe():
+                found.setdefault(reading.metric.name, []).append(reading)
+            source.readings, source.read_at, source.told = found, self.clock(), ""
+        except NoDataError as exc:
+            source.readings, source.read_at = {}, self.clock()
+            if source.told != "nothing":
+                source.told = "nothing"
+                telemetry.log.info("%s: %s", source.name, exc)
+        except Exception as exc:  # the guard around foreign code: it costs this source's readings and nothing else
+            source.readings = {}
+            self._fail(source, "fails", f"{type(exc).__name__}: {exc}")
+        finally:
+            source.busy_since = None
+
+    def _fail(self, source: _Source, how: str, why: str) -> None:
+        if how == "fails" or source.told != how:
+            errors.at(source.name).add()
+        if source.told != how:
+            source.told = how
+            telemetry.log.warning("observer %s %s: %s", source.name, how, why)
+
+    def read_now(self, timeout: float) -> bool:
+        """Have every source read once more, as before the last export; return whether that was done in time."""
+        if not self.sources or self._stopped:
+            return True
+        with self._lock:
+            self._asked += 1
+            wanted = self._asked
+        self.ensure()
+        self._wake.set()
+        with self._passed:
+            return self._passed.wait_for(lambda: self._passes >= wanted, timeout)
+
+    def stop(self) -> None:
+        """End the thread and forget all sources."""
+        for name in list(self.sources):
+            self.remove(name)
+        self._stopped = True
+        self._wake.set()
+
+
+sampler = _Sampler()
+read_now = sampler.read_now
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=sampler.after_fork)
+
+
+def attach(*observers: str | Any, every: float | None = None) -> None:
+    """Read these observers on the beat: names out of OBSERVERS, or modules with ROWS and `observe()` or `watch()`.
+
+    Raises SettingsError for a name that is not known.
+    """
+    if every is not None:
+        sampler.beat = every
+    for observer in observers:
+        module = import_module(_home(observer)) if isinstance(observer, str) else observer
+        name = observer if isinstance(observer, str) else module.__name__
+        if name not in sampler.sources:
+            observe = module.watch() if hasattr(module, "watch") else module.observe
+            sampler.add(_Source(name, observe, {row.name: row for row in module.ROWS}, None))
+
+
+def _home(name: str) -> str:
+    if name not in OBSERVERS:
+        raise SettingsError(f"observer {name!r}: expected one of {', '.join(OBSERVERS)}")
+    return OBSERVERS[name]
+
+
+def detach_all() -> None:
+    """Read nothing any more."""
+    sampler.stop()
+
+
+def gauge(
+    name: str,
+    read: Callable[[], float | None],
+    unit: str = "1",
+    attributes: Mapping[str, Any] | None = None,
+    description: str = "",
+) -> None:
+    """Export what `read()` returns, on the observers' beat, as a gauge of this name; None means nothing to report.
+
+    Another call with the same name and attributes replaces `read`. Raises SettingsError for a name that
+    OpenTelemetry does not take, or one that another kind of metric has.
+    """
+    if _NAME.fullmatch(str(name)) is None:
+        raise SettingsError(
+            f"gauge {name!r}: expected a name like queue.depth: letters, digits and ._-/, a letter first"
+        )
+    if not callable(read):
+        raise SettingsError(f"gauge {name!r}: found {read!r}, expected a function that returns a number")
+    fixed = telemetry.clean(attributes)
+    row = Metric(name, "gauge", str(unit), str(description), tuple(fixed))
+    if metering.instrument_of(row).row.kind != "gauge":
+        raise SettingsError(
+            f"gauge {name!r}: there is a {metering.instrument_of(row).row.kind} of this name; choose another"
+        )
+
+    def observe() -> Sequence[Reading]:
+        value = read()
+        return [] if value is None else [Reading(row, value, fixed)]
+
+    suffix = ",".join(f"{key}={value}" for key, value in sorted(fixed.items()))
+    sampler.add(_Source(f"{name}{{{suffix}}}" if suffix else name, observe, {row.name: row}, None))

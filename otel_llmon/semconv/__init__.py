@@ -1,0 +1,40 @@
+"""The registry of names: one row per metric that this package emits, data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
+
+FAMILIES = ("phases", "progress", "host", "process", "selfmetrics")
+
+SECONDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
+)  # fmt: skip
+"""Bucket edges for durations, from a cached look-up to an hour of training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its name, what it counts, and how many series it may have.
+
+    `attributes` are the only keys that its points carry. `edges` belong to histograms.
+    `cap` bounds the series; it stays under the SDK's own limit of 2,000 for one instrument.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    cap: int = 1000
+
+
+def rows() -> tuple[Metric, ...]:
+    """Return every row of every family, in the order in which the docs show them."""
+    from importlib import import_module
+
+    modules = (import_module(f"{__name__}.{family}") for family in FAMILIES)
+    return tuple(value for module in modules for value in vars(module).values() if isinstance(value, Metric))

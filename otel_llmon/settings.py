@@ -1,0 +1,289 @@
+"""Settings: what the environment and `llmon.yaml` say, checked once and kept in one frozen object.
+
+The fields of `Settings` are the table: each holds its default, its form and its meaning. Names in the environment,
+messages and the printed docs all follow from it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, get_args
+
+from otel_llmon.errors import SettingsError
+
+Level = Literal["disabled", "basic", "detailed", "profiling"]
+Histograms = Literal["explicit", "exponential"]
+Source = Literal["default", "file", "environment"]
+
+PREFIX = "OTEL_LLMON_"
+CONFIG = f"{PREFIX}CONFIG"
+
+
+class Row(NamedTuple):
+    """One setting as the docs print it."""
+
+    name: str
+    variable: str
+    default: str
+    expected: str
+    meaning: str
+
+
+class _Form(NamedTuple):
+    """What a value must look like, in words and as a function that raises ValueError."""
+
+    expected: str
+    parse: Callable[[object], Any]
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError
+    return raw.strip()
+
+
+def _one_of(choices: tuple[str, ...]) -> _Form:
+    def parse(raw: object) -> str:
+        word = _text(raw).lower()
+        if word not in choices:
+            raise ValueError
+        return word
+
+    return _Form(f"{', '.join(choices[:-1])} or {choices[-1]}", parse)
+
+
+def _names(raw: object) -> tuple[str, ...]:
+    items = raw if isinstance(raw, list | tuple) else _text(raw).split(",")
+    names = tuple(dict.fromkeys(name for item in items if (name := _text(item))))
+    return () if names == ("none",) else names
+
+
+def _seconds(raw: object) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        raise ValueError
+    seconds = float(raw)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError
+    return seconds
+
+
+def _seconds_above_zero(raw: object) -> float:
+    seconds = _seconds(raw)
+    if not seconds:
+        raise ValueError
+    return seconds
+
+
+def _count(raw: object) -> int:
+    count = int(raw) if isinstance(raw, str) else raw
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError
+    return count
+
+
+def _flag(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    return {"true": True, "false": False}[_text(raw).lower()]
+
+
+def _url(raw: object) -> str:
+    from urllib.parse import urlsplit
+
+    url = _text(raw)
+    parts = urlsplit(url)
+    # A port that is no number is noticed only when it is read.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or re.search(r"\s", url):
+        raise ValueError
+    return url
+
+
+_TEXT = _Form("a name", _text)
+_NAMES = _Form("names with commas between them, or none", _names)
+_SECONDS = _Form("a number of seconds, 0 or more", _seconds)
+_SECONDS_ABOVE_ZERO = _Form("a number of seconds above 0", _seconds_above_zero)
+_COUNT = _Form("a whole number, 1 or more", _count)
+_FLAG = _Form("true or false", _flag)
+_URL = _Form("a URL such as http://localhost:4318", _url)
+
+
+def _row(form: _Form, meaning: str) -> dict[str, Any]:
+    return {"form": form, "meaning": meaning}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. A value that is not allowed raises SettingsError, however it came in."""
+
+    level: Level = field(
+        default="detailed",
+        metadata=_row(_one_of(get_args(Level)), "how much is measured; `OTEL_SDK_DISABLED=true` means `disabled`"),
+    )
+    observers: tuple[str, ...] = field(
+        default=("host", "process"),
+        metadata=_row(_NAMES, "sources that are read on the observers' beat"),
+    )
+    observer_interval: float = field(
+        default=10.0,
+        metadata=_row(_SECONDS_ABOVE_ZERO, "seconds between two readings of the observers"),
+    )
+    histograms: Histograms = field(
+        default="explicit",
+        metadata=_row(_one_of(get_args(Histograms)), "buckets at the edges of the metric's row, or exponential ones"),
+    )
+    exit_timeout: float = field(
+        default=2.0,
+        metadata=_row(_SECONDS, "seconds that the last flush may take when the process ends"),
+    )
+    log_bridge: bool = field(
+        default=True,
+        metadata=_row(_FLAG, "whether records of Python's `logging` are exported too"),
+    )
+    max_value_length: int = field(
+        default=8192,
+        metadata=_row(_COUNT, "longest attribute string, in characters, that is handed on"),
+    )
+    service: str | None = field(
+        default=None,
+        metadata=_row(_TEXT, "name of this service; unset: what `OTEL_SERVICE_NAME` says"),
+    )
+    endpoint: str | None = field(
+        default=None,
+        metadata=_row(_URL, "where telemetry is sent; unset: what `OTEL_EXPORTER_OTLP_ENDPOINT` says"),
+    )
+
+    def __post_init__(self) -> None:
+        for row in fields(self):
+            object.__setattr__(self, row.name, _parsed(row, getattr(self, row.name), row.name))
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ, file: str | os.PathLike[str] | None = None) -> Settings:
+        """Return the settings in force: environment over file over defaults.
+
+        The file is `file`, else what `OTEL_LLMON_CONFIG` names; none is looked for otherwise.
+        Raises SettingsError for an unknown name, a value that is not allowed, or a file that cannot be read.
+        """
+        return cls(**{name: value for name, (value, _) in effective(environ, file).items()})
+
+
+def effective(
+    environ: Mapping[str, str] = os.environ,
+    file: str | os.PathLike[str] | None = None,
+) -> dict[str, tuple[Any, Source]]:
+    """Return each setting's value and where it came from; raises like `Settings.load`."""
+    path = file or environ.get(CONFIG)
+    found: dict[str, tuple[Any, Source]] = {row.name: (row.default, "default") for row in fields(Settings)}
+    if path:
+        found |= {name: (value, "file") for name, value in _from_file(os.fspath(path)).items()}
+    found |= {name: (value, "environment") for name, value in _from_environ(environ).items()}
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        found["level"] = ("disabled", "environment")
+    return found
+
+
+def rows() -> tuple[Row, ...]:
+    """Return every setting in words, in the order of the fields."""
+    return tuple(
+        Row(row.name, _variable(row.name), spelt(row.default), row.metadata["form"].expected, row.metadata["meaning"])
+        for row in fields(Settings)
+    )
+
+
+def spelt(value: object) -> str:
+    """Return a value as one would write it in the environment; an unset one is empty, a password in a URL is hidden."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(value) or "none"
+    return _without_password(str(value))
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {_variable(row.name): row for row in fields(Settings)}
+    given = {name: raw for name, raw in environ.items() if name.startswith(PREFIX) and name != CONFIG}
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"{name}: {_unknown(name, {*known, CONFIG})}")
+    return {
+        known[name].name: _parsed(known[name], raw, name) for name, raw in given.items() if not _unset(known[name], raw)
+    }
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    known = {row.name: row for row in fields(Settings)}
+    given = _mapping(path)
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"{path}: {str(name)!r}: {_unknown(str(name), known)}")
+    return {
+        name: _parsed(known[name], raw, f"{path}: {name}")
+        for name, raw in given.items()
+        if not _unset(known[name], raw)
+    }
+
+
+def _mapping(path: str) -> dict[Any, Any]:
+    from pathlib import Path
+
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_bytes())
+    except OSError as exc:
+        raise SettingsError(f"{path}: {(exc.strerror or str(exc)).lower()}, check {CONFIG}") from exc
+    except yaml.YAMLError as exc:
+        raise SettingsError(f"{path}: {_place(exc)}, expected YAML") from exc
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: found {type(content).__name__}, expected lines such as 'level: detailed'")
+    return content
+
+
+def _place(exc: Any) -> str:
+    mark = getattr(exc, "problem_mark", None)
+    problem = str(getattr(exc, "problem", None) or "unreadable characters")
+    return f"line {mark.line + 1}: {problem}" if mark else problem
+
+
+def _parsed(row: Field[Any], raw: object, label: str) -> Any:
+    if _unset(row, raw):
+        return row.default
+    form: _Form = row.metadata["form"]
+    try:
+        return form.parse(raw)
+    except (ValueError, KeyError, OverflowError):
+        raise SettingsError(f"{label}={_without_password(repr(raw))}: expected {form.expected}") from None
+
+
+def _unset(row: Field[Any], raw: object) -> bool:
+    """Whether nothing was said: for a list of names, an empty value says something."""
+    return raw is None or (raw == "" and not isinstance(row.default, tuple))
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, known, n=1)
+    if nearest:
+        return f"unknown setting, did you mean {nearest[0]!r}"
+    return f"unknown setting, expected one of {', '.join(sorted(known))}"
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+# opentelemetry-instrument makes a flag of each attribute that starts with OTEL_: --llmon_level, --llmon_config, ...
+globals().update({name: name for name in (CONFIG, *(_variable(row.name) for row in fields(Settings)))})

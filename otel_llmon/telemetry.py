@@ -1,0 +1,105 @@
+"""What every emitter stands on: the level in force, the clock, and the tracer and logger of our scope."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from opentelemetry import _logs, trace
+
+from otel_llmon.errors import LlmonError
+from otel_llmon.metering import SCOPE
+from otel_llmon.settings import Settings
+
+DISABLED, BASIC, DETAILED, PROFILING = range(4)
+LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling": PROFILING}
+
+log = logging.getLogger("otel_llmon")
+
+
+class _State:
+    """What `configure()` and tests may change while emitters run."""
+
+    __slots__ = ("clock", "level", "longest", "tracer", "tracer_provider")
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], float] = time.perf_counter
+        self.level = DETAILED
+        self.longest = 8192
+        self.tracer: trace.Tracer | None = None
+        self.tracer_provider: Any = None
+
+    def apply(self, settings: Settings) -> None:
+        """Take over what emitters need to know."""
+        self.level = LEVELS[settings.level]
+        self.longest = settings.max_value_length
+
+
+state = _State()
+
+
+def tracer() -> trace.Tracer:
+    """Return the tracer of the provider that is global now."""
+    if state.tracer is None or trace._TRACER_PROVIDER is not state.tracer_provider:
+        state.tracer_provider = trace._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
+        state.tracer = trace.get_tracer(SCOPE, _version())
+    return state.tracer
+
+
+def logger() -> _logs.Logger:
+    """Return the OpenTelemetry logger of the provider that is global now."""
+    return _logs.get_logger(SCOPE, _version())
+
+
+def _version() -> str:
+    return version("otel-llmon")
+
+
+def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return attributes that OTLP can carry: what it has no type for becomes text, and text has a bounded length."""
+    if not attributes:
+        return {}
+    try:
+        pairs = attributes.items()
+    except AttributeError:
+        log.warning("attributes are a %s, expected a mapping: left out", type(attributes).__name__)
+        return {}
+    return {
+        str(key): value if value.__class__ in _PLAIN else carried(value) for key, value in pairs if value is not None
+    }
+
+
+_PLAIN = frozenset((bool, int, float))
+
+
+def carried(value: Any, depth: int = 0) -> Any:
+    """Return one attribute value as OTLP can carry it."""
+    kind = value.__class__
+    if kind is str:
+        return value if len(value) <= state.longest else value[: state.longest]
+    if kind in _PLAIN:
+        return value if kind is not int or -(2**63) <= value < 2**63 else str(value)
+    try:
+        if hasattr(value, "item") and getattr(value, "size", 1) == 1:
+            return carried(value.item(), depth + 1) if depth < 2 else str(value)
+        if isinstance(value, list | tuple) and depth == 0:
+            texts = [carried(item, 1) for item in value[:128]]
+            same = len({type(item) for item in texts}) <= 1
+            return texts if same else [str(item) for item in texts]
+        return carried(str(value), 2)
+    except Exception as exc:  # a foreign object's own code must not reach the caller's work
+        return f"<{kind.__name__}: {type(exc).__name__}>"
+
+
+def _first_level() -> None:
+    """Take the level from the environment; `configure()` tells more about a mistake there."""
+    try:
+        state.apply(Settings.load())
+    except LlmonError as exc:
+        log.warning("%s; going on with the defaults", exc)
+
+
+_first_level()

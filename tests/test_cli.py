@@ -1,0 +1,114 @@
+"""The command line: what each command prints, for people and for programs, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import entry_points, version
+
+import pytest
+
+from otel_llmon import cli, semconv
+from otel_llmon.errors import NoDataError
+from otel_llmon.settings import Settings
+
+
+@pytest.fixture
+def llmon(monkeypatch, capsys):
+    """A function that runs `llmon` with arguments and returns exit status, stdout and stderr."""
+    for row in ("OTEL_SDK_DISABLED", "OTEL_LLMON_LEVEL", "OTEL_LLMON_CONFIG", "OTEL_LLMON_OBSERVERS"):
+        monkeypatch.delenv(row, raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["llmon", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_is_installed():
+    """The distribution puts `llmon` on the path, and it is our main."""
+    [script] = entry_points(group="console_scripts", name="llmon")
+    assert script.load() is cli.main
+
+
+def test_it_says_its_version(llmon):
+    """--version prints the version of the distribution and nothing else."""
+    assert llmon("--version") == (0, f"{version('otel-llmon')}\n", "")
+
+
+def test_metrics_lists_every_metric(llmon):
+    """Each metric is one line in a pipe: name, kind and unit, meaning."""
+    status, out, _ = llmon("metrics")
+    lines = out.splitlines()
+    assert status == 0
+    assert [line.split("\t")[0] for line in lines] == ["metric", *(row.name for row in semconv.rows())]
+
+
+def test_metrics_for_programs_are_the_rows(llmon):
+    """--json prints every field of every row."""
+    _, out, _ = llmon("metrics", "--json")
+    printed = json.loads(out)
+    assert [(row["name"], row["cap"]) for row in printed] == [(row.name, row.cap) for row in semconv.rows()]
+    assert printed[0].keys() == {"name", "kind", "unit", "description", "attributes", "edges", "cap"}
+
+
+def test_a_terminal_gets_a_table_with_unbroken_names(llmon, monkeypatch):
+    """On 80 columns every metric's name can still be copied in one piece."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    _, out, _ = llmon("metrics")
+    assert all(row.name in out for row in semconv.rows())
+    assert "\t" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_settings_say_where_each_came_from(llmon, monkeypatch, tmp_path):
+    """Every setting is shown with its value and its source."""
+    file = tmp_path / "llmon.yaml"
+    file.write_text("service: shop\n", encoding="utf-8")
+    monkeypatch.setenv("OTEL_LLMON_LEVEL", "basic")
+    _, out, _ = llmon("settings", "--config", str(file))
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert ["level", "basic", "environment"] in lines
+    assert ["service", "shop", "file"] in lines
+    assert ["observers", "host,process", "default"] in lines
+    assert len(lines) == 1 + len(Settings.__dataclass_fields__)
+
+
+def test_settings_for_programs_keep_their_types(llmon):
+    """--json prints numbers, flags and lists as such."""
+    _, out, _ = llmon("settings", "--json")
+    printed = json.loads(out)
+    assert printed["observers"] == {"value": ["host", "process"], "source": "default"}
+    assert printed["log_bridge"]["value"] is True
+    assert printed["endpoint"]["value"] is None
+
+
+def test_what_the_user_can_put_right_is_one_line_on_stderr(llmon, monkeypatch):
+    """A wrong setting ends with status 1 and no traceback."""
+    monkeypatch.setenv("OTEL_LLMON_LEVEL", "loud")
+    assert llmon("settings") == (
+        1,
+        "",
+        "llmon: OTEL_LLMON_LEVEL='loud': expected disabled, basic, detailed or profiling\n",
+    )
+
+
+def test_any_error_of_ours_is_printed_once(llmon, monkeypatch):
+    """Whatever command raises it, the top prints it."""
+
+    def fail():
+        raise NoDataError("no NVIDIA driver")
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert llmon() == (1, "", "llmon: no NVIDIA driver\n")
+
+
+def test_an_unknown_command_is_a_usage_error(llmon):
+    """A command that does not exist ends with status 2."""
+    status, out, err = llmon("metricks")
+    assert (status, out) == (2, "")
+    assert "metricks" in err

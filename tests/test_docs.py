@@ -1,0 +1,79 @@
+"""The generated pages: in step with the rows, and complete."""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from otel_llmon import semconv, settings
+from otel_llmon.render.docs import metrics_page
+from otel_llmon.semconv import Metric, attributes
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def printer():
+    """The names that docs/print.py defines."""
+    return runpy.run_path(str(DOCS / "print.py"))
+
+
+def test_the_pages_are_in_step(printer):
+    """What lies in docs/ is what would be written now."""
+    assert printer["stale"](DOCS) == [], "run: make docs"
+
+
+def test_checking_says_what_is_out_of_step_and_writing_puts_it_right(printer, tmp_path):
+    """--check writes nothing and names the pages; without it they are written."""
+    assert printer["main"](["--check"], tmp_path) == "docs out of step: metrics.md, settings.md; run: make docs"
+    assert list(tmp_path.iterdir()) == []
+    assert printer["main"]([], tmp_path) is None
+    assert printer["main"](["--check"], tmp_path) is None
+
+
+def test_every_metric_is_documented_once(printer):
+    """Each row is one line of the page, with its unit and its description."""
+    lines = printer["PAGES"]["metrics.md"].splitlines()
+    for row in semconv.rows():
+        [line] = [line for line in lines if line.startswith(f"| `{row.name}` |")]
+        assert f"`{row.unit}`" in line
+        assert row.description in line
+
+
+def test_every_attribute_is_documented(printer):
+    """Each constant has a meaning on the page, and metrics use no key without one."""
+    page = printer["PAGES"]["metrics.md"]
+    keys = {value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)}
+    assert keys | {key for row in semconv.rows() for key in row.attributes} == set(attributes.MEANINGS)
+    assert all(f"| `{key}` | {meaning} |" in page for key, meaning in attributes.MEANINGS.items())
+
+
+def test_every_setting_is_documented(printer):
+    """Each field has its line: key, variable and meaning."""
+    page = printer["PAGES"]["settings.md"]
+    for field in fields(settings.Settings):
+        assert f"| `{field.name}` | `OTEL_LLMON_{field.name.upper()}` |" in page
+        assert field.metadata["meaning"] in page
+
+
+def test_generated_pages_say_how_to_rewrite_them(printer):
+    """The first line of each page names the command."""
+    assert all("make docs" in page.splitlines()[0] for page in printer["PAGES"].values())
+
+
+def test_a_page_groups_by_namespace_and_keeps_its_table_whole():
+    """Rows of one namespace share a table, equal edges share a line, and a bar in a text is no new cell."""
+    page = metrics_page(
+        [
+            Metric("gen_ai.a", "histogram", "s", "first | one", ("x",), (0.5, 1.0)),
+            Metric("llmon.b.c", "counter", "1", "second"),
+            Metric("gen_ai.d", "histogram", "s", "third", (), (0.5, 1.0)),
+        ],
+        {"x": "what x says"},
+    )
+    assert page.count("## `gen_ai`") == page.count("## `llmon.b`") == 1
+    assert "| `gen_ai.a` | histogram | `s` | `x` | 1,000 | first &#124; one |\n| `gen_ai.d` |" in page
+    assert "| `gen_ai.a`, `gen_ai.d` | 0.5, 1 |" in page
