@@ -20,6 +20,9 @@ from otel_llmon.semconv import phases as rows
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
+LONGEST_NAME = metering.LONGEST
+"""Characters of a name that a span keeps, as many as the metric keeps of it."""
+
 SUCCESS, FAILURE, CANCELLATION = "success", "failure", "cancellation"
 _CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"))
 """Names of what ends work from outside, in asyncio, trio and Python itself; trio is not imported for its class."""
@@ -39,6 +42,8 @@ def phase(name: str, attributes: Mapping[str, Any] | None = None) -> Phase:
     """
     if not telemetry.state.level:
         return _OFF
+    if callable(name):
+        raise TypeError(f'phase: found {name!r}, expected a name: @phase("...")')
     return Phase(name, attributes)
 
 
@@ -55,7 +60,7 @@ class Phase:
     __slots__ = ("_again", "_attributes", "_counted", "_in", "_name", "_place", "_span", "_started", "_token")
 
     def __init__(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
-        self._name = str(name)
+        self._name = name if name.__class__ is str and len(name) <= LONGEST_NAME else str(name)[:LONGEST_NAME]
         self._attributes = attributes
         self._started: float | None = None
 

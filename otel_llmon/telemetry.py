@@ -10,12 +10,16 @@ from typing import Any
 
 from opentelemetry import _logs, trace
 
+from otel_llmon import metering
 from otel_llmon.errors import LlmonError
 from otel_llmon.metering import SCOPE
 from otel_llmon.settings import Settings
 
 DISABLED, BASIC, DETAILED, PROFILING = range(4)
 LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling": PROFILING}
+
+LONGEST_SEQUENCE = 128
+"""Items of a sequence that an attribute keeps."""
 
 log = logging.getLogger("otel_llmon")
 
@@ -75,23 +79,12 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 _PLAIN = frozenset((bool, int, float))
 
 
-def carried(value: Any, depth: int = 0) -> Any:
-    """Return one attribute value as OTLP can carry it."""
-    kind = value.__class__
-    if kind is str:
-        return value if len(value) <= state.longest else value[: state.longest]
-    if kind in _PLAIN:
-        return value if kind is not int or -(2**63) <= value < 2**63 else str(value)
-    try:
-        if hasattr(value, "item") and getattr(value, "size", 1) == 1:
-            return carried(value.item(), depth + 1) if depth < 2 else str(value)
-        if isinstance(value, list | tuple) and depth == 0:
-            texts = [carried(item, 1) for item in value[:128]]
-            same = len({type(item) for item in texts}) <= 1
-            return texts if same else [str(item) for item in texts]
-        return carried(str(value), 2)
-    except Exception as exc:  # a foreign object's own code must not reach the caller's work
-        return f"<{kind.__name__}: {type(exc).__name__}>"
+def carried(value: Any) -> Any:
+    """Return one attribute value as OTLP can carry it: a sequence has values of one type, and is of bounded length."""
+    if not isinstance(value, list | tuple):
+        return metering.plain(value, state.longest)
+    items = [metering.plain(item, state.longest) for item in value[:LONGEST_SEQUENCE]]
+    return items if len({type(item) for item in items}) <= 1 else [str(item) for item in items]
 
 
 def _first_level() -> None:

@@ -11,6 +11,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -89,7 +90,7 @@ class Instrument(Generic[SeriesT]):
 
     def _find(self, values: Iterable[Any]) -> SeriesT:
         """Return the series of values that were not seen in this form before."""
-        key = tuple(_plain(value) for value in values)
+        key = tuple(plain(value) for value in values)
         with cells.lock:
             if (known := self.series.get(key)) is not None:
                 return known
@@ -147,7 +148,7 @@ class Instrument(Generic[SeriesT]):
             return number
         return None
 
-    def observe(self, _: CallbackOptions | None = None) -> list[Observation]:
+    def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
         _inspect()
         found = []
@@ -256,7 +257,7 @@ class Histogram(Instrument[HistogramSeries]):
 class _Bound:
     """The provider that the instruments report to, and how its readers take histograms."""
 
-    provider: Any = None
+    provider: Any = "nobody has asked yet"
     meter: metrics.Meter | None = None
     binned = True
     plain = False
@@ -286,7 +287,14 @@ def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
         "updowncounter": meter.create_observable_up_down_counter,
         "gauge": meter.create_observable_gauge,
     }[instrument.row.kind]
-    create(instrument.row.name, [instrument.observe], instrument.row.unit, instrument.row.description)
+    row = instrument.row
+    create(row.name, [partial(_observe, row.name)], row.unit, row.description)
+
+
+def _observe(name: str, _: CallbackOptions) -> list[Observation]:
+    """Report the instrument that has this name now: a meter keeps the first callback of a name for good."""
+    instrument = _instruments.get(name)
+    return [] if instrument is None else instrument.observe()
 
 
 def bind() -> None:
@@ -298,9 +306,9 @@ def bind() -> None:
     """
     with cells.lock:
         provider = _api._METER_PROVIDER
-        if provider is _bound.provider and _bound.meter is not None:
+        if provider is _bound.provider:
             return
-        if _bound.provider is not None:
+        if _bound.meter is not None and _bound.provider is not None:
             clear()
         _bound.provider = provider
         _bound.meter = metrics.get_meter(SCOPE)
@@ -357,17 +365,19 @@ def instrument_of(row: Metric) -> Instrument[Any]:
         return _instruments.get(row.name) or _KINDS[row.kind](row)
 
 
-def _plain(value: Any) -> Any:
-    """Return an attribute value that every backend can carry, of bounded size."""
+def plain(value: Any, longest: int = LONGEST) -> Any:
+    """Return an attribute value that every backend can carry, of bounded size; what is no number becomes text."""
     kind = value.__class__
-    if value is None or kind is bool or kind is int or kind is float:
-        return value
-    if kind is not str:
-        item = getattr(value, "item", None)
-        if item is not None and isinstance(value, numbers.Number):
-            return item()
-        value = str(value)
-    return value if len(value) <= LONGEST else value[:LONGEST]
+    try:
+        if kind is not str and isinstance(value, numbers.Number) and hasattr(value, "item"):
+            value = value.item()
+            kind = value.__class__
+        if value is None or kind is bool or kind is float or (kind is int and -_LIMIT <= value < _LIMIT):
+            return value
+        text = value if kind is str else str(value)
+        return text if len(text) <= longest else text[:longest]
+    except Exception:  # a foreign object's own code must not reach the caller's work
+        return f"<{kind.__name__}>"
 
 
 def _number(value: Any) -> float | None:
@@ -389,7 +399,7 @@ def _fitting(value: float) -> float:
     """Return a value that OTLP can carry: integers have 64 bits there, and one that has more fails the whole batch."""
     if not isinstance(value, int) or -_LIMIT <= value < _LIMIT:
         return value
-    return math.copysign(min(abs(value), int(cells.LARGEST)), value)
+    return math.copysign(min(abs(value), cells.LARGEST_INT), value)
 
 
 _KINDS: Mapping[str, Callable[[Metric], Instrument[Any]]] = {

@@ -1,0 +1,60 @@
+"""Fixtures: telemetry in memory through both histogram routes, and a clock that moves when told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_llmon import metering
+from otel_llmon.semconv import Metric
+from otel_llmon.testing import Clock, Recorder
+from processes import Program
+from sink import Sink
+
+
+@pytest.fixture
+def clock(llmon_clock: Clock) -> Clock:
+    """The clock that phases read."""
+    return llmon_clock
+
+
+@pytest.fixture(params=["binned", "plain"])
+def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
+    """Telemetry in memory, once with our exporter wrapper and once without."""
+    with Recorder(plain=request.param == "plain") as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def rows() -> Iterator[type[Rows]]:
+    """Rows of the tests' own, with instruments that are gone afterwards."""
+    before = dict(metering._instruments)
+    yield Rows
+    metering._instruments.clear()
+    metering._instruments.update(before)
+
+
+class Rows:
+    """One row of each kind."""
+
+    counter = Metric("llmon.test.counter", "counter", "{thing}", "Things.", ("a", "b", "c"), cap=5)
+    updown = Metric("llmon.test.updown", "updowncounter", "{thing}", "Things now.", ("a",))
+    gauge = Metric("llmon.test.gauge", "gauge", "1", "A thing.", ("a",))
+    histogram = Metric("llmon.test.histogram", "histogram", "s", "How long.", ("a", "b"), (1.0, 2.0, 5.0))
+    bare = Metric("llmon.test.bare", "counter", "{thing}", "Things without attributes.")
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    """An OTLP/HTTP server that takes everything."""
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path, sink: Sink) -> Program:
+    """A program to run as a process of its own: see Program."""
+    return Program(tmp_path, sink.endpoint)

@@ -1,0 +1,34 @@
+"""What the test programs do: operations, each with a phase, a log record, and metrics of ours and of the SDK's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from opentelemetry import metrics
+
+from otel_llmon import phase, progress
+
+log = logging.getLogger("work")
+log.setLevel(logging.INFO)
+
+
+def work(times: int) -> None:
+    """Do `times` operations."""
+    meter = metrics.get_meter("mine")
+    operations, seconds = meter.create_counter("mine.operations"), meter.create_histogram("mine.seconds")
+    for number in progress(range(times), "operations"):
+        with phase("operation"):
+            log.info("operation %s", number)
+            operations.add(1)
+            seconds.record(0.1)
+
+
+def work_on_and_on() -> None:
+    """Do operations in another thread, for ever."""
+
+    def again() -> None:
+        while True:
+            work(100)
+
+    threading.Thread(target=again, daemon=True).start()

@@ -1,0 +1,175 @@
+"""A small OTLP/HTTP server in this process: it keeps what real processes send, or fails them in a chosen way."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+DELTA = 1
+_REQUESTS = {
+    "/v1/traces": ExportTraceServiceRequest,
+    "/v1/metrics": ExportMetricsServiceRequest,
+    "/v1/logs": ExportLogsServiceRequest,
+}
+
+
+class Sink:
+    """What arrived. `mode` is `answers`, `503`, `hangs` (takes a request, never answers) or `refuses` (nobody listens)."""
+
+    def __init__(self, mode: str = "answers") -> None:
+        self.mode = mode
+        self.content_types: set[str] = set()
+        self._lock = threading.Lock()
+        self._requests: list[Any] = []
+        self._closed = threading.Event()
+        self._server: _Server | None = None
+        if mode == "refuses":
+            self.port = free_port()
+        else:
+            self._server = _Server(("127.0.0.1", 0), _Handler)
+            self._server.sink = self
+            self.port = self._server.server_port
+            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        """Return the value for OTEL_EXPORTER_OTLP_ENDPOINT."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        """Serve no more; what hangs is let go."""
+        self._closed.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def take(self, path: str, content_type: str, body: bytes) -> int:
+        """Keep a request; return the status to answer with."""
+        if self.mode == "hangs":
+            self._closed.wait(60)
+        if self.mode != "answers":
+            return 503
+        request = _REQUESTS[path].FromString(body)
+        with self._lock:
+            self.content_types.add(content_type)
+            self._requests.append(request)
+        return 200
+
+    def _kept(self, kind: type) -> list[Any]:
+        with self._lock:
+            return [request for request in self._requests if isinstance(request, kind)]
+
+    def spans(self) -> list[Any]:
+        """Return every span that arrived."""
+        return [
+            span
+            for request in self._kept(ExportTraceServiceRequest)
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def logs(self) -> list[Any]:
+        """Return every log record that arrived."""
+        return [
+            record
+            for request in self._kept(ExportLogsServiceRequest)
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
+        ]
+
+    def resources(self, *signals: str) -> list[dict[str, str]]:
+        """Return the attributes of every resource that arrived, of `spans`, `logs` and `metrics` or only of these."""
+        kinds = {"spans": ExportTraceServiceRequest, "logs": ExportLogsServiceRequest}
+        kinds["metrics"] = ExportMetricsServiceRequest
+        return [
+            attributes(sent.resource)
+            for signal in signals or kinds
+            for request in self._kept(kinds[signal])
+            for sent in getattr(request, f"resource_{signal}")
+        ]
+
+    def instances(self, *signals: str) -> set[str]:
+        """Return every `service.instance.id` that arrived."""
+        return {resource["service.instance.id"] for resource in self.resources(*signals)}
+
+    def metrics(self) -> set[str]:
+        """Return the names of the metrics that arrived."""
+        return {metric.name for _, metric, _ in self._points()}
+
+    def totals(self, name: str) -> float:
+        """Return a sum's total, or a histogram's count, over all series of all processes.
+
+        Of a cumulative series the latest point counts, of one with deltas every point.
+        """
+        points: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        total = 0.0
+        for resource, metric, point in self._points():
+            if metric.name != name:
+                continue
+            kind = metric.WhichOneof("data")
+            if getattr(metric, kind).aggregation_temporality == DELTA:
+                total += _value(point)
+            else:
+                series = resource["service.instance.id"], *sorted(attributes(point).items())
+                points[series].append(point)
+        return total + sum(_value(max(found, key=lambda point: point.time_unix_nano)) for found in points.values())
+
+    def _points(self) -> list[tuple[dict[str, str], Any, Any]]:
+        return [
+            (attributes(resource.resource), metric, point)
+            for request in self._kept(ExportMetricsServiceRequest)
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in getattr(metric, metric.WhichOneof("data")).data_points
+        ]
+
+
+def _value(point: Any) -> float:
+    if not hasattr(point, "as_double"):
+        return float(point.count)
+    return float(getattr(point, point.WhichOneof("value")))
+
+
+def attributes(holder: Any) -> dict[str, str]:
+    """Return the attributes of a decoded span, point, record or resource, values as text."""
+    return {pair.key: str(getattr(pair.value, pair.value.WhichOneof("value") or "", "")) for pair in holder.attributes}
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    sink: Sink
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a process that ends leaves its connections."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.sink.take(self.path, self.headers["Content-Type"], body)  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

@@ -1,0 +1,243 @@
+"""The routes of a histogram, one row of the table in docs/decisions/0002-metering.md each, and what changes them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import _internal as api
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ExponentialHistogramDataPoint,
+    InMemoryMetricReader,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otel_llmon import metering
+from otel_llmon.exporting import MetricExporter
+from otel_llmon.metering import Counter, Histogram
+from otel_llmon.testing import Recorder, _KeepMetrics
+
+NAME = "llmon.test.histogram"
+
+
+@pytest.fixture
+def provider_set():
+    """A function that makes a provider of these readers global; what was global before comes back."""
+    before = api._METER_PROVIDER
+    metering.clear()
+
+    def use(*readers):
+        api._METER_PROVIDER = MeterProvider(readers, shutdown_on_exit=False) if readers else None
+        return api._METER_PROVIDER
+
+    use()
+    metering.bind()
+    yield use
+    api._METER_PROVIDER = before
+    metering.clear()
+    metering.bind()
+
+
+def wrapped() -> PeriodicExportingMetricReader:
+    """A reader with our exporter around one that keeps what it gets."""
+    return PeriodicExportingMetricReader(MetricExporter(_KeepMetrics(None, None)), export_interval_millis=math.inf)
+
+
+def read(reader) -> dict[str, list]:
+    """Collect through any of the readers, and return the points by metric."""
+    if isinstance(reader, InMemoryMetricReader):
+        data = [reader.get_metrics_data()]
+    else:
+        kept = reader._exporter.inner.kept
+        kept.clear()
+        reader.collect()
+        data = list(kept)
+    return {
+        metric.name: list(metric.data.data_points)
+        for one in data
+        if one is not None
+        for resource in one.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def counts(reader) -> list[int]:
+    """Return the counts of the test histogram's points."""
+    return [point.count for point in read(reader).get(NAME, [])]
+
+
+def test_without_a_provider_nothing_happens_and_nothing_raises(provider_set, rows):
+    """Updates are taken; there is nobody to report to."""
+    lengths, things = Histogram(rows.histogram), Counter(rows.counter)
+    lengths.record(1.5)
+    things.add(1)
+    assert isinstance(metrics.get_meter_provider(), api._ProxyMeterProvider)
+
+
+def test_with_our_exporter_the_sdk_records_nothing(provider_set, rows):
+    """A user's own provider with our exporter takes binned histograms, and its SDK does no work for them."""
+    reader = wrapped()
+    provider_set(reader)
+    lengths = Histogram(rows.histogram)
+    lengths.record(1.5)
+    assert counts(reader) == [1]
+    assert lengths.fallback is None
+
+
+def test_a_plain_provider_gets_every_value(provider_set, rows):
+    """A user's own provider without our exporter: the SDK's record, the same numbers."""
+    reader = InMemoryMetricReader()
+    provider_set(reader)
+    lengths = Histogram(rows.histogram)
+    lengths.record(1.5)
+    lengths.record(9.0)
+    [point] = read(reader)[NAME]
+    assert (point.count, point.sum, list(point.bucket_counts)) == (2, 10.5, [0, 1, 0, 1])
+    assert list(point.explicit_bounds) == list(rows.histogram.edges)
+
+
+def test_of_two_readers_each_gets_every_value_once(provider_set, rows):
+    """One reader with our exporter, one plain: neither misses a value nor gets it twice."""
+    ours, plain = wrapped(), InMemoryMetricReader()
+    provider_set(ours, plain)
+    lengths = Histogram(rows.histogram)
+    for _ in range(3):
+        lengths.record(1.5)
+    assert counts(ours) == [3]
+    assert counts(plain) == [3]
+
+
+def test_a_plain_reader_that_comes_later_gets_what_comes_after_it(provider_set, rows):
+    """The provider's readers are looked at with every collection."""
+    ours, plain = wrapped(), InMemoryMetricReader()
+    provider = provider_set(ours)
+    if not hasattr(provider, "add_metric_reader"):
+        pytest.skip("this SDK takes no further readers")
+    lengths = Histogram(rows.histogram)
+    lengths.record(1.5)
+    provider.add_metric_reader(plain)
+    assert counts(ours) == [1]
+    lengths.record(1.5)
+    assert counts(ours) == [2]
+    assert counts(plain) == [1]
+
+
+@pytest.mark.parametrize("make", [wrapped, InMemoryMetricReader])
+def test_a_provider_that_is_set_after_the_first_use_is_found(provider_set, rows, make):
+    """Counts from before are reported; histogram values from before only where they were binned."""
+    lengths, things = Histogram(rows.histogram), Counter(rows.counter)
+    lengths.record(1.5)
+    things.add(1)
+    reader = make()
+    provider_set(reader)
+    lengths.record(1.5)
+    things.add(1)
+    points = read(reader)
+    assert [point.value for point in points["llmon.test.counter"]] == [2]
+    assert [point.count for point in points[NAME]] == [2 if make is wrapped else 1]
+
+
+@pytest.mark.parametrize("make", [wrapped, InMemoryMetricReader])
+def test_a_provider_that_takes_anothers_place_gets_its_own_values_only(provider_set, rows, make):
+    """Tests replace providers; what was counted for one is not reported to the next."""
+    first, second = make(), make()
+    lengths, things = Histogram(rows.histogram), Counter(rows.counter)
+    provider_set(first)
+    lengths.record(1.5)
+    things.add(5)
+    assert counts(first) == [1]
+    provider_set(second)
+    lengths.record(1.5)
+    lengths.record(1.5)
+    things.add(1)
+    points = read(second)
+    assert [point.count for point in points[NAME]] == [2]
+    assert [point.value for point in points["llmon.test.counter"]] == [1]
+
+
+def test_a_provider_set_through_the_api_is_found_by_a_bound_series(provider_set, rows):
+    """OpenTelemetry's proxies connect instruments made before there was a provider, with no further call of ours."""
+    bound = Counter(rows.counter).bind({"a": 1})
+    reader = wrapped()
+    provider = provider_set(reader)
+    api._PROXY_METER_PROVIDER.on_set_meter_provider(provider)
+    bound.add(3)
+    assert [point.value for point in read(reader)["llmon.test.counter"]] == [3]
+
+
+def test_an_idle_collection_still_hands_over_the_histograms(provider_set, rows):
+    """A reader whose collection is empty never calls its exporter, so one gauge is always there."""
+    reader = wrapped()
+    provider_set(reader)
+    lengths = Histogram(rows.histogram)
+    lengths.record(1.5)
+    assert counts(reader) == [1]
+    assert counts(reader) == [1]
+    assert "llmon.self.series" in read(reader)
+
+
+def test_cumulative_points_grow_and_delta_points_start_again(rows):
+    """Each temporality says what it means, and no value is said twice."""
+    lengths = Histogram(rows.histogram)
+    with Recorder() as cumulative:
+        for expected in (1, 2):
+            lengths.record(1.5)
+            [point] = cumulative.points()[NAME]
+            assert point.count == expected
+    with Recorder(delta=True) as delta:
+        for _ in range(2):
+            lengths.record(1.5)
+            [metric] = [metric for metric in delta.metrics() if metric.name == NAME]
+            assert metric.data.aggregation_temporality is AggregationTemporality.DELTA
+            assert [point.count for point in metric.data.data_points] == [1]
+        assert NAME not in delta.points()
+
+
+def test_an_exemplar_names_the_sampled_span(recorder, rows):
+    """The trace and span of a value that was recorded in a sampled span come along, through both routes."""
+    lengths = Histogram(rows.histogram)
+    with trace.get_tracer("test").start_as_current_span("work") as span:
+        lengths.record(1.5)
+    [point] = recorder.points()[NAME]
+    [exemplar] = point.exemplars
+    context = span.get_span_context()
+    assert (exemplar.trace_id, exemplar.span_id, exemplar.value) == (context.trace_id, context.span_id, 1.5)
+    assert not list(recorder.points()[NAME][0].exemplars)
+
+
+def test_a_span_that_is_not_sampled_is_no_exemplar(rows):
+    """An exemplar that leads to no trace is none."""
+    lengths = Histogram(rows.histogram)
+    with Recorder(sampler=ALWAYS_OFF) as recorder, trace.get_tracer("test").start_as_current_span("work"):
+        lengths.record(1.5)
+        [point] = recorder.points()[NAME]
+        assert not point.exemplars
+
+
+def test_exponential_buckets_hold_the_same_values(rows):
+    """Count, sum and extremes agree; each value lies in its bucket; zero has a bucket of its own."""
+    metering.use_exponential(on=True)
+    try:
+        with Recorder() as recorder:
+            lengths = Histogram(rows.histogram)
+            values = [0.0, 1e-9, 0.001, 1.0, 1.5, 2.0, 1e9]
+            for value in values:
+                lengths.record(value)
+            [point] = recorder.points()[NAME]
+    finally:
+        metering.use_exponential(on=False)
+    assert isinstance(point, ExponentialHistogramDataPoint)
+    assert (point.count, point.sum, point.min, point.max) == (7, math.fsum(values), 0.0, 1e9)
+    assert point.zero_count == 1
+    counts_ = list(point.positive.bucket_counts)
+    assert sum(counts_) == 6
+    assert len(counts_) <= 160
+    base = 2 ** (2**-point.scale)
+    for value in values[1:]:
+        index = math.ceil(math.log(value, base) - 1e-9) - 1
+        assert counts_[index - point.positive.offset] >= 1
