@@ -80,13 +80,15 @@ class LogBridge(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
+        self.hands_over = True
         self._busy = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one record."""
         self._stand_in(record)
         if (
-            record.name.startswith("opentelemetry.")
+            not self.hands_over
+            or record.name.startswith("opentelemetry.")
             or otel_context.get_value(_SUPPRESS_INSTRUMENTATION_KEY)
             or getattr(self._busy, "now", False)
         ):
@@ -101,11 +103,15 @@ class LogBridge(logging.Handler):
             self._busy.now = False
 
     def _stand_in(self, record: logging.LogRecord) -> None:
-        """Print warnings as Python does in a program that set up no logging: our being there must not silence them."""
-        if logging.root.handlers == [self] and logging.lastResort is not None:
+        """Print warnings as Python does in a program that set up no logging: telemetry must not silence them."""
+        if logging.lastResort is not None and all(_is_telemetry(handler) for handler in logging.root.handlers):
             last = logging.lastResort
             if record.levelno >= last.level and _alone(logging.getLogger(record.name)):
                 last.handle(record)
+
+
+def _is_telemetry(handler: logging.Handler) -> bool:
+    return isinstance(handler, LogBridge) or type(handler).__module__.startswith("opentelemetry.")
 
 
 def _alone(logger: logging.Logger | None) -> bool:
@@ -144,8 +150,12 @@ def _translated(record: logging.LogRecord) -> LogRecord:
 _bridge = LogBridge()
 
 
-def bridge_logging() -> None:
-    """Send the root logger's records to OpenTelemetry, also after the program sets up its logging anew."""
+def bridge_logging(*, hand_over: bool = True) -> None:
+    """Send the root logger's records to OpenTelemetry, also after the program sets up its logging anew.
+
+    Without `hand_over` they are only printed where Python would have: beside a handler of OpenTelemetry's own.
+    """
+    _bridge.hands_over = hand_over
     root = logging.getLogger()
     if _bridge in root.handlers:
         return

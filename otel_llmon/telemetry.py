@@ -76,7 +76,7 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-_PLAIN = frozenset((bool, int, float))
+_PLAIN = frozenset((bool, float))
 
 
 def carried(value: Any) -> Any:

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 DELTA = 1
+OPERATION_METRICS = ("llmon.phase.duration", "llmon.progress.items", "mine.operations", "mine.seconds")
 _REQUESTS = {
     "/v1/traces": ExportTraceServiceRequest,
     "/v1/metrics": ExportMetricsServiceRequest,
@@ -123,6 +124,16 @@ class Sink:
                 points[series].append(point)
         return total + sum(_value(max(found, key=lambda point: point.time_unix_nano)) for found in points.values())
 
+    def operations(self) -> dict[str, float]:
+        """Return how many operations of programs/work.py arrived, by each of the ways in which they are told."""
+        spans = [span for span in self.spans() if span.name == "operation"]
+        return {
+            "spans": len(spans),
+            "distinct spans": len({span.span_id for span in spans}),
+            "logs": sum(record.body.string_value.startswith("operation ") for record in self.logs()),
+            **{name: self.totals(name) for name in OPERATION_METRICS},
+        }
+
     def _points(self) -> list[tuple[dict[str, str], Any, Any]]:
         return [
             (attributes(resource.resource), metric, point)
@@ -132,6 +143,11 @@ class Sink:
             for metric in scope.metrics
             for point in getattr(metric, metric.WhichOneof("data")).data_points
         ]
+
+
+def all_of(operations: int) -> dict[str, float]:
+    """Return what Sink.operations() says when none was lost and none came twice."""
+    return dict.fromkeys(("spans", "distinct spans", "logs", *OPERATION_METRICS), operations)
 
 
 def _value(point: Any) -> float:

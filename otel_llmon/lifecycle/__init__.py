@@ -43,8 +43,9 @@ class Handle:
             return
         self._open = False
         self._doors.leave()
-        events.unbridge_logging()
+        events.bridge_logging(hand_over=False)
         exits.stop(self._pipes, self.settings.exit_timeout if timeout is None else timeout)
+        events.unbridge_logging()
         for name, value in self._variables.items():
             if os.environ.get(name) == value:
                 del os.environ[name]
@@ -69,8 +70,7 @@ class Handle:
         if self._pipes.providers:
             exporting.keep_words()
             self._doors.watch()
-        if self.settings.log_bridge and not _logging_is_bridged():
-            events.bridge_logging()
+        events.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
 
     def set_variables(self) -> None:
         """Set the `OTEL_*` defaults that nobody has set; children and instrumentors read them too."""
@@ -171,7 +171,7 @@ def after_instrument() -> None:
     if _handle is None:
         _adopt("another configurator was chosen")
     elif _logging_is_bridged():
-        events.unbridge_logging()
+        events.bridge_logging(hand_over=False)
 
 
 def _adopt(why: str) -> None:
@@ -181,11 +181,10 @@ def _adopt(why: str) -> None:
 
 
 def _settings_or_defaults() -> Settings:
-    """Return the settings, or the defaults where they are wrong: an app must start all the same."""
+    """Return the settings, or the defaults where they are wrong: an app must start, and `telemetry` has told why."""
     try:
         return Settings.load()
-    except LlmonError as exc:
-        telemetry.log.warning("%s; going on with the defaults", exc)
+    except LlmonError:
         return Settings()
 
 

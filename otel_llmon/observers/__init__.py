@@ -126,10 +126,10 @@ class _Sampler:
             asked = self._asked
             self._wake.clear()
             for source in list(self.sources.values()):
-                if self._thread is not me:
-                    return
                 if source.busy_since is None:
                     self._read(source)
+                if self._thread is not me:  # it took so long that another took over
+                    return
             with self._passed:
                 self._passes = asked
                 self._passed.notify_all()
@@ -226,7 +226,7 @@ def gauge(
     Another call with the same name and attributes replaces `read`. Raises SettingsError for a name that
     OpenTelemetry does not take, or one that another kind of metric has.
     """
-    if _NAME.fullmatch(str(name)) is None:
+    if str(name) != name or _NAME.fullmatch(name) is None:
         raise SettingsError(
             f"gauge {name!r}: expected a name like queue.depth: letters, digits and ._-/, a letter first"
         )

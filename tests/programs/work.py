@@ -11,12 +11,12 @@ from otel_llmon import phase, progress
 
 log = logging.getLogger("work")
 log.setLevel(logging.INFO)
+meter = metrics.get_meter("mine")
+operations, seconds = meter.create_counter("mine.operations"), meter.create_histogram("mine.seconds")
 
 
 def work(times: int) -> None:
     """Do `times` operations."""
-    meter = metrics.get_meter("mine")
-    operations, seconds = meter.create_counter("mine.operations"), meter.create_histogram("mine.seconds")
     for number in progress(range(times), "operations"):
         with phase("operation"):
             log.info("operation %s", number)

@@ -1,0 +1,155 @@
+"""What holds for every row, every module and every public name."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import otel_llmon
+from otel_llmon import observers
+from otel_llmon.semconv import attributes, rows
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "otel_llmon").rglob("*.py"))
+UPSTREAM = ("system.", "process.", "hw.", "http.", "gen_ai.", "db.", "cpython.", "container.")
+UNIT = re.compile(r"1|s|By|J|W|Hz|Cel|\{[a-z_]+\}")
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
+def test_every_row_is_whole(row):
+    """Name in upstream's namespaces or ours, a unit, a description, known attributes, edges where they belong."""
+    assert row.name.startswith((*UPSTREAM, "llmon."))
+    assert re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", row.name)
+    assert UNIT.fullmatch(row.unit)
+    assert row.description.endswith(".")
+    assert set(row.attributes) <= set(attributes.MEANINGS)
+    assert bool(row.edges) == (row.kind == "histogram")
+    assert list(row.edges) == sorted(set(row.edges))
+    assert 0 < row.cap < 2000, "the SDK takes 2,000 series for an instrument"
+    assert not row.name.endswith(("_total", ".total_seconds", "_bytes"))
+
+
+def test_no_name_is_given_twice():
+    """One row per metric, one constant per attribute key."""
+    names = [row.name for row in rows()]
+    assert len(names) == len(set(names))
+    keys = [value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_row_is_emitted_and_every_emitted_name_is_a_row():
+    """A row that no module takes up is dead; a name written outside the registry drifts away from it."""
+    constants = {
+        name: value
+        for family in pkgutil.iter_modules([str(ROOT / "otel_llmon/semconv")])
+        for name, value in vars(importlib.import_module(f"otel_llmon.semconv.{family.name}")).items()
+        if value in rows()
+    }
+    names = {row.name for row in rows()}
+    used: set[str] = set()
+    for source in SOURCES:
+        if "semconv" in source.parts:
+            continue
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Attribute | ast.Name):
+                used.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value not in names, f"{source.name}: {node.value!r} belongs into semconv"
+    assert set(constants) <= used, f"nobody emits {sorted(set(constants) - used)}"
+
+
+def test_attribute_keys_are_written_in_the_registry_only():
+    """Spans and metrics name a key by its constant."""
+    ours = set(attributes.MEANINGS)
+    for source in SOURCES:
+        if "semconv" in source.parts:
+            continue
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Constant):
+                assert node.value not in ours, f"{source.name}: {node.value!r} belongs into semconv/attributes.py"
+
+
+@pytest.mark.parametrize("name", observers.OBSERVERS)
+def test_every_observer_yields_its_rows_and_no_others(name):
+    """Two passes, since some readings need two; what this machine cannot say may be missing."""
+    module = importlib.import_module(observers.OBSERVERS[name])
+    observe = module.watch()
+    seen = {reading.metric for _ in range(3) for reading in observe()}
+    assert seen <= set(module.ROWS)
+    assert {row.name for row in module.ROWS} - {row.name for row in seen} <= {"system.cpu.utilization"}
+    for reading in observe():
+        assert set(reading.attributes) <= set(reading.metric.attributes)
+        assert isinstance(reading.value, int | float)
+
+
+def test_only_metering_creates_instruments():
+    """One place for routes, caps and refusals."""
+    creators = re.compile(r"\.create_(observable_)?(counter|up_down_counter|gauge|histogram)\b")
+    found = [source.relative_to(ROOT).as_posix() for source in SOURCES if creators.search(source.read_text())]
+    assert found == ["otel_llmon/metering/__init__.py"]
+
+
+def test_every_public_name_is_there_and_documented():
+    """The package offers what it lists, and nothing else by accident."""
+    assert set(otel_llmon.__all__) == set(otel_llmon._HOMES)
+    for name in otel_llmon.__all__:
+        assert getattr(otel_llmon, name).__doc__
+        assert name in dir(otel_llmon)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        otel_llmon.nothing  # noqa: B018
+
+
+HEAVY = {
+    "numpy",
+    "scipy",
+    "psutil",
+    "rich",
+    "requests",
+    "yaml",
+    "typer",
+    "pynvml",
+    "opentelemetry.sdk",
+    "google.protobuf",
+}
+
+
+def _loaded(code: str) -> set[str]:
+    program = f"import sys; {code}; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    return set(output.split())
+
+
+def test_importing_the_package_loads_the_api_at_most():
+    """What costs time or memory is loaded when it is used."""
+    assert not HEAVY & _loaded("import otel_llmon")
+
+
+def test_emitting_loads_no_sdk():
+    """Phases, progress and events stand on the API alone; a library may use them."""
+    code = "from otel_llmon import phase, pipeline, progress, event; phase('x').__enter__().__exit__(None, None, None)"
+    assert not HEAVY & _loaded(code)
+
+
+def test_the_pytest_plugin_loads_nothing_until_it_is_used():
+    """pytest imports it at every start, of every project that has us installed."""
+    loaded = _loaded("import otel_llmon.fixtures")
+    assert not {name for name in loaded if name.startswith("opentelemetry")}
+
+
+def test_every_entry_point_can_be_loaded():
+    """What pyproject.toml promises to others is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {**project["entry-points"], "scripts": project["scripts"]}
+    for group in groups.values():
+        for target in group.values():
+            module, _, name = target.partition(":")
+            found = importlib.import_module(module)
+            assert not name or callable(getattr(found, name))

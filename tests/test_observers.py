@@ -1,0 +1,234 @@
+"""Observers are read on a beat; one that fails costs its own readings."""
+
+from __future__ import annotations
+
+import threading
+import types
+
+import psutil
+import pytest
+
+from otel_llmon import gauge, observers
+from otel_llmon.errors import NoDataError, SettingsError
+from otel_llmon.metering import Reading
+from otel_llmon.observers import attach, host, process
+from otel_llmon.semconv import Metric
+
+ONE = Metric("llmon.test.one", "gauge", "1", "A test's.")
+TWO = Metric("llmon.test.two", "gauge", "1", "Another.")
+
+
+@pytest.fixture
+def sampler(rows):
+    """The sampler, with nothing attached before and after."""
+    observers.detach_all()
+    yield observers.sampler
+    observers.detach_all()
+    observers.sampler.beat = 10.0
+    observers.sampler.clock = observers.time.monotonic
+
+
+def module(name, observe, *rows_):
+    """An observer as a module has it."""
+    return types.SimpleNamespace(__name__=name, ROWS=rows_, observe=observe)
+
+
+def read() -> None:
+    """Have every observer read once, now."""
+    assert observers.read_now(20)
+
+
+def test_an_observer_is_read_at_once_and_again_on_demand(recorder, sampler):
+    """What it yielded last is what is exported."""
+    values = iter([1, 2])
+    attach(module("t", lambda: [Reading(ONE, next(values))], ONE), every=3600)
+    while recorder.value(ONE.name) is None:
+        pass
+    read()
+    assert recorder.value(ONE.name) == 2
+
+
+def test_a_source_that_raises_costs_its_own_readings_and_is_counted(recorder, sampler, caplog):
+    """The others are reported; the failure is counted each time and said once."""
+
+    def broken():
+        yield Reading(ONE, 1)
+        raise OSError("gone")
+
+    attach(module("broken", broken, ONE), module("fine", lambda: [Reading(TWO, 2)], TWO), every=3600)
+    read()
+    read()
+    assert recorder.value(TWO.name) == 2
+    assert ONE.name not in recorder.points()
+    assert recorder.value("llmon.self.errors", {"llmon.source": "broken"}) >= 2
+    assert caplog.text.count("observer broken fails: OSError: gone") == 1
+
+
+def test_a_source_comes_back_when_it_works_again(recorder, sampler):
+    """No restart is needed."""
+    works = [False]
+
+    def observe():
+        if not works[0]:
+            raise OSError
+        yield Reading(ONE, 1)
+
+    attach(module("t", observe, ONE), every=3600)
+    read()
+    assert ONE.name not in recorder.points()
+    works[0] = True
+    read()
+    assert recorder.value(ONE.name) == 1
+
+
+def test_a_source_that_hangs_costs_its_own_readings_and_is_counted(recorder, sampler, caplog):
+    """Another thread goes on with the others; when the source returns, it is read again."""
+    now = [0.0]
+    sampler.clock = lambda: now[0]
+    stuck, release = threading.Event(), threading.Event()
+
+    def hangs():
+        stuck.set()
+        release.wait(60)
+        yield Reading(ONE, 1)
+
+    attach(module("hangs", hangs, ONE), every=3600)
+    assert stuck.wait(20)
+    attach(module("fine", lambda: [Reading(TWO, 2)], TWO))
+    now[0] += observers.PATIENCE + 1
+    assert recorder.value("llmon.self.errors", {"llmon.source": "hangs"}) is None
+    read()
+    assert recorder.value(TWO.name) == 2
+    assert recorder.value("llmon.self.errors", {"llmon.source": "hangs"}) == 1
+    assert "observer hangs hangs: no answer" in caplog.text
+    assert ONE.name not in recorder.points()
+    release.set()
+    while recorder.value(ONE.name) != 1:
+        read()
+
+
+def test_a_source_with_nothing_to_say_is_no_failure(recorder, sampler):
+    """No data is absent: no zero, no error."""
+
+    def nothing():
+        raise NoDataError("no such device")
+
+    attach(module("t", nothing, ONE), every=3600)
+    read()
+    assert ONE.name not in recorder.points()
+    assert recorder.value("llmon.self.errors", {"llmon.source": "t"}) is None
+
+
+def test_stale_readings_are_left_out(recorder, sampler):
+    """A value from three beats ago is not repeated as if it were new."""
+    now = [100.0]
+    sampler.clock = lambda: now[0]
+    attach(module("t", lambda: [Reading(ONE, 1)], ONE), every=3600)
+    read()
+    assert recorder.value(ONE.name) == 1
+    now[0] += 3 * 3600
+    assert ONE.name not in recorder.points()
+
+
+def test_all_observers_share_one_thread(sampler):
+    """Ten sources, one thread."""
+    for number in range(10):
+        gauge(f"llmon.test.number{number}", lambda: 1)
+    read()
+    assert [thread.name for thread in threading.enumerate()].count("llmon-observers") == 1
+
+
+def test_an_observer_that_is_not_known_is_an_error_that_names_the_others():
+    """The caller can put it right."""
+    with pytest.raises(SettingsError, match="observer 'gpus': expected one of host, process"):
+        attach("gpus")
+
+
+def test_a_gauge_reports_what_its_function_returns(recorder, sampler):
+    """Under the name, unit and attributes given; None is nothing to report."""
+    value = [7]
+    gauge("queue.depth", lambda: value[0], unit="{job}", attributes={"queue": "a"}, description="Jobs.")
+    gauge("queue.depth", lambda: 9, unit="{job}", attributes={"queue": "b"}, description="Jobs.")
+    read()
+    [metric] = [metric for metric in recorder.metrics() if metric.name == "queue.depth"]
+    assert (metric.unit, metric.description) == ("{job}", "Jobs.")
+    assert {point.attributes["queue"]: point.value for point in metric.data.data_points} == {"a": 7, "b": 9}
+    value[0] = None
+    read()
+    assert [point.value for point in recorder.points()["queue.depth"]] == [9]
+
+
+def test_a_gauge_called_again_is_replaced(recorder, sampler):
+    """The newest function counts."""
+    gauge("queue.depth", lambda: 1)
+    gauge("queue.depth", lambda: 2)
+    read()
+    assert [point.value for point in recorder.points()["queue.depth"]] == [2]
+
+
+def test_a_gauge_that_fails_or_returns_nonsense_is_counted(recorder, sampler):
+    """Its series is absent, the program goes on."""
+    gauge("bad.text", lambda: "7")
+    gauge("bad.error", lambda: 1 / 0)
+    read()
+    points = recorder.points()
+    assert "bad.text" not in points
+    assert "bad.error" not in points
+    assert recorder.value("llmon.self.refused", {"llmon.source": "bad.text", "llmon.reason": "type"}) >= 1
+    assert recorder.value("llmon.self.errors", {"llmon.source": "bad.error"}) >= 1
+
+
+@pytest.mark.parametrize("name", ["", "1st", "with space", "x" * 300, 7, None])
+def test_a_gauge_with_a_name_that_opentelemetry_does_not_take_is_an_error(name):
+    """It would be dropped there; the message says what a name looks like."""
+    with pytest.raises(SettingsError, match="expected a name like"):
+        gauge(name, lambda: 1)
+
+
+def test_a_gauge_cannot_take_the_name_of_another_kind():
+    """Two kinds of one name would be one broken metric in the backend."""
+    with pytest.raises(SettingsError, match="there is a counter of this name"):
+        gauge("llmon.self.errors", lambda: 1)
+    with pytest.raises(SettingsError, match="expected a function"):
+        gauge("queue.depth", 7)
+
+
+def test_the_host_says_what_psutil_says(recorder, sampler):
+    """CPU modes add up to one, memory to what there is; the first pass has no utilization, never a zero."""
+    observe = host.watch()
+    first = {reading.metric.name for reading in observe()}
+    assert "system.cpu.utilization" not in first
+    readings = []
+    while not any(reading.metric is host.rows.CPU_UTILIZATION for reading in readings):
+        readings = list(observe())
+    by_name = {}
+    for reading in readings:
+        by_name.setdefault(reading.metric.name, {})[tuple(reading.attributes.values())] = reading.value
+    assert sum(by_name["system.cpu.utilization"].values()) == pytest.approx(1)
+    assert by_name["system.cpu.logical.count"][()] == psutil.cpu_count()
+    assert by_name["system.memory.limit"][()] == psutil.virtual_memory().total
+    assert 0 < by_name["system.memory.utilization"][("used",)] < 1
+    assert by_name["system.cpu.time"][("user",)] <= psutil.cpu_times().user
+
+
+def test_the_process_says_what_psutil_says():
+    """Memory, threads, files and CPU of this very process."""
+    now = iter([0.0, 1.0])
+    observe = process.watch(clock=lambda: next(now))
+    assert "process.cpu.utilization" not in {reading.metric.name for reading in observe()}
+    readings = {(reading.metric.name, *reading.attributes.values()): reading.value for reading in observe()}
+    me = psutil.Process()
+    assert readings["process.memory.usage",] == pytest.approx(me.memory_info().rss, rel=0.1)
+    assert readings["process.thread.count",] == me.num_threads()
+    assert readings["process.unix.file_descriptor.count",] == me.num_fds()
+    assert 0 < readings["process.cpu.time", "user"] <= me.cpu_times().user
+    assert 0 <= readings["process.cpu.utilization", "user"] <= 1
+    assert readings["process.uptime",] > 0
+
+
+def test_host_and_process_arrive_when_attached_by_name(recorder, sampler):
+    """Every row of theirs that this machine has is exported."""
+    attach("host", "process", every=3600)
+    read()
+    assert recorder.value("process.memory.usage") > 0
+    assert recorder.value("system.memory.limit") == psutil.virtual_memory().total
