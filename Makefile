@@ -12,7 +12,7 @@ OLDEST_OTEL := opentelemetry-api==1.38.0 opentelemetry-sdk==1.38.0 opentelemetry
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-oldest check lint types layers docs-check docs format bench clean
+.PHONY: help test test-oldest check lint types layers docs-check docs format example bench clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ docs: $(VENV)/.installed  ## rewrite the generated pages
 format: $(VENV)/.installed  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+example: $(VENV)/.installed  ## run the README's program, printing what it would send
+	OTEL_TRACES_EXPORTER=console OTEL_METRICS_EXPORTER=console OTEL_LOGS_EXPORTER=console $(BIN)/python examples/quickstart.py
 
 bench: $(VENV)/.installed  ## measure what telemetry costs here
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -5,6 +5,7 @@ All three signals are flushed side by side within one bound. `os._exit` and SIGK
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -20,41 +21,49 @@ from otel_llmon.lifecycle.providers import Pipes
 
 UNITS = {"traces": "spans", "logs": "log records", "metrics": "batches of metrics"}
 
+MOMENT = 0.2
+"""Seconds for which SIGTERM holds up the main thread."""
+
 
 def flush(pipes: Pipes, timeout: float) -> bool:
     """Send what there is; return whether that was done in time."""
     deadline = time.monotonic() + timeout
     observers.read_now(timeout / 4)
-    return _side_by_side([provider.force_flush for provider in pipes.providers.values()], deadline)
+    calls = {signal_: provider.force_flush for signal_, provider in pipes.providers.items()}
+    return not _side_by_side(calls, deadline)
 
 
 def stop(pipes: Pipes, timeout: float) -> None:
     """Send what there is and shut the providers down; say in one line what could not be sent."""
     deadline = time.monotonic() + timeout
     observers.read_now(timeout / 4)
-    calls = [provider.shutdown for provider in pipes.providers.values()]
-    if not _side_by_side(calls, deadline):
+    late = _side_by_side({signal_: provider.shutdown for signal_, provider in pipes.providers.items()}, deadline)
+    if late:
         for outlet in pipes.outlets:
             # a shutdown may itself wait for an answer that never comes
             threading.Thread(target=outlet.shutdown, daemon=True).start()
         _wait(lambda: not _unsent(pipes), time.monotonic() + min(0.2, timeout))
     observers.detach_all()
-    _report(pipes, timeout)
+    _report(pipes, timeout, {signal_ for signal_, thread in late.items() if thread.is_alive()})
 
 
-def _side_by_side(calls: list[Callable[[], Any]], deadline: float) -> bool:
-    threads = [threading.Thread(target=_guarded, args=(call,), name="llmon-exit", daemon=True) for call in calls]
+def _side_by_side(calls: dict[str, Callable[[], Any]], deadline: float) -> dict[str, threading.Thread]:
+    """Make these calls at once; return the threads of those that are not done in time."""
+    threads = {
+        name: threading.Thread(target=_guarded, args=(call,), name=f"llmon-exit-{name}", daemon=True)
+        for name, call in calls.items()
+    }
     try:
-        for thread in threads:
+        for thread in threads.values():
             thread.start()
     except RuntimeError:  # Python 3.12.0 and 3.12.1 start no thread at exit: one after the other, then
-        for call, thread in zip(calls, threads, strict=True):
-            if not thread.ident and time.monotonic() < deadline:
+        for name, call in calls.items():
+            if not threads[name].ident and time.monotonic() < deadline:
                 _guarded(call)
-    for thread in threads:
+    for thread in threads.values():
         if thread.ident:
             thread.join(max(deadline - time.monotonic(), 0.0))
-    return not any(thread.is_alive() for thread in threads)
+    return {name: thread for name, thread in threads.items() if thread.is_alive()}
 
 
 def _guarded(call: Callable[[], Any]) -> None:
@@ -79,11 +88,13 @@ def _unsent(pipes: Pipes) -> dict[str, int]:
     return left
 
 
-def _report(pipes: Pipes, timeout: float) -> None:
+def _report(pipes: Pipes, timeout: float, late: set[str]) -> None:
     left = _unsent(pipes)
     lost: dict[str, int] = {}
     for outlet in pipes.outlets:
-        lost[outlet.signal] = max(lost.get(outlet.signal, 0), outlet.lost + left.get(outlet.signal, 0))
+        uncollected = outlet.signal == "metrics" and outlet.signal in late and not outlet.pending + outlet.lost
+        count = outlet.lost + left.get(outlet.signal, 0) + uncollected
+        lost[outlet.signal] = max(lost.get(outlet.signal, 0), count)
     told = [f"{count} {UNITS[signal_]}" for signal_, count in lost.items() if count]
     if told:
         reasons = {outlet.reason for outlet in pipes.outlets if outlet.reason} or {f"no answer within {timeout:g} s"}
@@ -96,28 +107,53 @@ class Doors:
     def __init__(self, flush: Callable[[], Any], stop: Callable[[], Any]) -> None:
         self._flush = flush
         self._stop = stop
+        self._leaving: threading.Event | None = None
 
     def watch(self) -> None:
         """Stand at every way out."""
-        atexit.register(self._stop)
+        atexit.register(self._at_exit)
         self._watch_sigterm()
         _when_imported("multiprocessing.util", self._watch_children)
         _when_imported("uvicorn.server", self._watch_uvicorn)
 
     def leave(self) -> None:
         """Stand there no more; what cannot be undone finds nothing to flush."""
-        atexit.unregister(self._stop)
+        if self._leaving is None:
+            atexit.unregister(self._at_exit)
         if _is_main_thread() and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _at_exit(self) -> None:
+        if self._leaving is None:
+            self._stop()
+        else:  # SIGTERM came before, and what it began is not done
+            self._leaving.wait()
 
     def _watch_sigterm(self) -> None:
         if _is_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _on_sigterm(self, number: int, _: FrameType | None) -> None:
+        """Stop, then end by the same signal.
+
+        Another thread does it, and this one waits a moment, then goes on until it is ended: it may have been in the
+        middle of something, and hold a lock that the last collection needs.
+        """
         signal.signal(number, signal.SIG_DFL)
-        self._stop()
-        os.kill(os.getpid(), number)
+        self._leaving = threading.Event()
+        try:
+            _thread.start_new_thread(self._leave_by, (number,))  # threading's own start takes a lock of that kind
+        except RuntimeError:  # as in _side_by_side
+            self._leave_by(number)
+        self._leaving.wait(MOMENT)
+
+    def _leave_by(self, number: int) -> None:
+        try:
+            self._stop()
+        finally:
+            os.kill(os.getpid(), number)
+            assert self._leaving is not None
+            self._leaving.set()
 
     def _watch_children(self, util: Any) -> None:
         """Flush at the end of multiprocessing's children, which leave by os._exit and run no atexit."""

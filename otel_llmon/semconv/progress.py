@@ -24,7 +24,7 @@ PROGRESS_TOTAL = Metric(
 PROGRESS_STATE = Metric(
     "llmon.progress.state",
     "gauge",
-    "1",
+    "{state}",  # with "1" Prometheus would call it a ratio
     "1 for the state of the newest loop of this name, 0 for the others.",
     (*_LOOP, STATE),
     cap=1500,
