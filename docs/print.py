@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import csv
 import sys
 from pathlib import Path
 
@@ -9,7 +11,29 @@ from otel_llmon import semconv, settings
 from otel_llmon.render import docs
 from otel_llmon.semconv.attributes import MEANINGS
 
+TESTS = Path(__file__).parents[1] / "tests"
+
+
+def proven() -> dict[str, list[str]]:
+    """Return the tests that carry `@pytest.mark.row(...)`, by row, in the order of tests/rows.csv."""
+    found: dict[str, list[str]] = {row: [] for row in capabilities()}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for mark in getattr(node, "decorator_list", ()):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.row":
+                    for row in mark.args:
+                        found[ast.literal_eval(row)].append(f"`{path.relative_to(TESTS)}::{node.name}`")
+    return {row: tests for row, tests in found.items() if tests}
+
+
+def capabilities() -> dict[str, str]:
+    """Return what the project is to be able to do, by row."""
+    with (TESTS / "rows.csv").open(encoding="utf-8", newline="") as lines:
+        return {line["row"]: line["capability"] for line in csv.DictReader(lines)}
+
+
 PAGES = {
+    "coverage.md": docs.coverage_page(capabilities(), proven()),
     "metrics.md": docs.metrics_page(semconv.rows(), MEANINGS),
     "settings.md": docs.settings_page(settings.rows(), settings.CONFIG),
 }

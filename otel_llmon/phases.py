@@ -153,7 +153,8 @@ class Phase:
 
     def __call__(self, function: FunctionT) -> FunctionT:
         """Return `function` with every call in a phase of its own."""
-        if not callable(function) or isinstance(function, type):
+        found: object = function  # whatever the annotation says
+        if not callable(found) or isinstance(found, type):
             raise TypeError(f"phase {self._name!r}: found {function!r}, expected a function to decorate")
         return _decorated(function, self._fresh)  # type: ignore[return-value]
 

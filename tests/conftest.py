@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import Program
+from sink import Sink
 
 from otel_llmon import metering
 from otel_llmon.semconv import Metric
 from otel_llmon.testing import Clock, Recorder
-from processes import Program
-from sink import Sink
 
 
 @pytest.fixture

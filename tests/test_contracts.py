@@ -139,7 +139,7 @@ def test_emitting_loads_no_sdk():
 
 
 def test_the_pytest_plugin_loads_nothing_until_it_is_used():
-    """pytest imports it at every start, of every project that has us installed."""
+    """The plugin is imported at every start, of pytest, in every project that has us installed."""
     loaded = _loaded("import otel_llmon.fixtures")
     assert not {name for name in loaded if name.startswith("opentelemetry")}
 

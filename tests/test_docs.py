@@ -28,10 +28,19 @@ def test_the_pages_are_in_step(printer):
 
 def test_checking_says_what_is_out_of_step_and_writing_puts_it_right(printer, tmp_path):
     """--check writes nothing and names the pages; without it they are written."""
-    assert printer["main"](["--check"], tmp_path) == "docs out of step: metrics.md, settings.md; run: make docs"
+    assert (
+        printer["main"](["--check"], tmp_path)
+        == "docs out of step: coverage.md, metrics.md, settings.md; run: make docs"
+    )
     assert list(tmp_path.iterdir()) == []
     assert printer["main"]([], tmp_path) is None
     assert printer["main"](["--check"], tmp_path) is None
+
+
+def test_a_mark_names_a_row_that_exists(printer):
+    """The coverage page holds every marked test, under its row."""
+    assert printer["proven"]()
+    assert set(printer["proven"]()) <= set(printer["capabilities"]())
 
 
 def test_every_metric_is_documented_once(printer):

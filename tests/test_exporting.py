@@ -11,6 +11,11 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from otel_llmon import exporting
 from otel_llmon.exporting import SpanExporter
 
+REFUSED = (
+    "HTTPConnectionPool(host='localhost', port=4318): Max retries exceeded (Caused by NewConnectionError("
+    "'<x>: Failed to establish a new connection: [Errno 111] Connection refused'))"
+)
+
 
 class Inner(InnerExporter):
     """An exporter that does what it is told."""
@@ -87,12 +92,7 @@ def test_a_forked_child_builds_its_own_exporter(llmon_recorder):
     [
         (
             "Transient error %s encountered while exporting %s batch, retrying in %.2fs.",
-            (
-                "HTTPConnectionPool(host='localhost', port=4318): Max retries exceeded (Caused by NewConnectionError"
-                "('<x>: Failed to establish a new connection: [Errno 111] Connection refused'))",
-                "spans",
-                1.0,
-            ),
+            (REFUSED, "spans", 1.0),
             "localhost:4318: Connection refused",
         ),
         (

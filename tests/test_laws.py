@@ -85,7 +85,7 @@ def test_cleaned_attributes_are_what_otlp_carries(attributes):
         assert len({type(item) for item in values}) <= 1
         assert all(item is None or type(item) in (str, bool, int, float) for item in values)
         assert all(-(2**63) <= item < 2**63 for item in values if type(item) is int)
-    if not any(value != value for value in cleaned.values()):
+    if not any(isinstance(value, float) and math.isnan(value) for value in cleaned.values()):
         assert telemetry.clean(cleaned) == cleaned
 
 
@@ -95,4 +95,4 @@ def test_a_metrics_attribute_value_is_plain_hashable_and_stays_as_it_is(value):
     once = plain(value)
     hash(once)
     assert once is None or type(once) in (str, bool, int, float)
-    assert plain(once) == once or once != once
+    assert repr(plain(once)) == repr(once)

@@ -216,6 +216,15 @@ def test_past_its_cap_a_metric_has_one_overflow_series_and_one_warning(recorder,
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+def test_a_million_attribute_sets_cost_no_memory(llmon_recorder, rows):
+    """What is past the cap is added up and not remembered."""
+    things = Counter(rows.counter)
+    for number in range(1_000_000):
+        things.add(1, {"a": number})
+    assert len(things.all()) == rows.counter.cap + 1
+    assert llmon_recorder.value("llmon.test.counter", {"otel.metric.overflow": True}) == 1_000_000 - rows.counter.cap
+
+
 def test_histograms_overflow_too(recorder, rows):
     """The overflow series of a histogram holds its values' buckets."""
     lengths = Histogram(rows.histogram)

@@ -48,6 +48,7 @@ def test_an_observer_is_read_at_once_and_again_on_demand(recorder, sampler):
     assert recorder.value(ONE.name) == 2
 
 
+@pytest.mark.row("C31")
 def test_a_source_that_raises_costs_its_own_readings_and_is_counted(recorder, sampler, caplog):
     """The others are reported; the failure is counted each time and said once."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import threading
 
@@ -40,6 +41,7 @@ def test_a_phase_is_a_span_and_a_duration(recorder, clock):
     assert recorder.spans()["forward"].attributes["llmon.phase"] == "forward"
 
 
+@pytest.mark.row("B3")
 def test_a_pipeline_names_what_is_inside(recorder):
     """Phases within a pipeline are its span's children and carry its name; afterwards nothing does."""
     with pipeline("ingest", ["load", "embed"]):
@@ -131,6 +133,13 @@ def test_a_decorated_function_keeps_its_name_arguments_and_result(recorder):
     assert len({span.context.trace_id for span in recorder.finished}) == 1
 
 
+def test_anything_that_can_be_called_may_be_decorated(recorder):
+    """A partial function has no name of its own, and needs none."""
+    add_one = phase("add")(functools.partial(lambda a, b: a + b, 1))
+    assert add_one(2) == 3
+    assert set(recorder.spans()) == {"add"}
+
+
 def test_a_decorated_method_gets_its_self(recorder):
     """Methods, class methods and static methods are functions too."""
 
@@ -156,6 +165,7 @@ def test_a_decorated_method_gets_its_self(recorder):
     assert set(recorder.spans()) == {"m", "c", "s"}
 
 
+@pytest.mark.row("B10")
 def test_a_decorated_coroutine_is_timed_while_it_waits(recorder, clock):
     """The phase ends with the coroutine, not with the call that makes it."""
 
@@ -206,6 +216,7 @@ def test_a_cancelled_task_ends_its_phase(recorder):
     assert durations(recorder) == {("wait", None, "cancellation"): 1}
 
 
+@pytest.mark.row("B10")
 def test_a_generator_is_never_current_in_its_consumer(recorder):
     """Its own code runs within the phase; the consumer's next span is no child of it."""
     inside = []
@@ -380,6 +391,7 @@ def test_odd_names_do_not_raise(recorder, name):
     assert len(recorder.finished[0].name) <= telemetry.state.longest
 
 
+@pytest.mark.row("B7")
 def test_names_without_bound_are_bounded_in_the_metric(recorder, caplog):
     """A thousand and more names: one overflow series, one warning each metric, no value lost."""
     for number in range(1500):

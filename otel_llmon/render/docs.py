@@ -54,6 +54,16 @@ def settings_page(rows: Iterable[tuple[str, str, str, str, str]], config: str) -
     return "\n\n".join(parts) + "\n"
 
 
+def coverage_page(capabilities: Mapping[str, str], tests: Mapping[str, Sequence[str]]) -> str:
+    """Return the page of what is proven: each capability that a test is marked with, and those tests."""
+    counted = f"{len(tests)} of {len(capabilities)} capabilities are proven by a test that carries their mark."
+    table = _table(
+        ("row", "capability", "proven by"),
+        ((row, capabilities[row].replace("|", "\\|"), "<br>".join(names)) for row, names in tests.items()),
+    )
+    return f"{_NOTE}\n\n# Coverage\n\n{counted}\n\n{table}\n"
+
+
 def _namespace(name: str) -> str:
     """Return the first word of a metric's name, and the second as well where the first is ours."""
     words = name.split(".")
