@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import logging.config
 import threading
 import time
 import traceback
@@ -51,7 +50,7 @@ def event(name: str, attributes: Mapping[str, Any] | None = None, severity: str 
         return
     number = SEVERITIES.get(str(severity).lower())
     if number is None:
-        telemetry.log.warning("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
+        telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
         number = SeverityNumber.INFO
     name = telemetry.carried(str(name))
     try:
@@ -68,7 +67,7 @@ def event(name: str, attributes: Mapping[str, Any] | None = None, severity: str 
         )
     except Exception as exc:  # a processor's bug must not reach the caller's work
         errors.at("event").add()
-        telemetry.log.warning("event %r: not reported: %s: %s", name, type(exc).__name__, exc)
+        telemetry.warn_once("event %r: not reported: %s: %s", name, type(exc).__name__, exc)
 
 
 class LogBridge(logging.Handler):
@@ -166,17 +165,19 @@ def bridge_logging(*, hand_over: bool = True) -> None:
 
 def _follow_logging_setup() -> None:
     """Put the bridge back after the standard library's ways to set logging up, which take all handlers off."""
+    from logging import config  # it costs an import of ours a fifth more
+
     logging.basicConfig = _aside(logging.basicConfig)
-    logging.config.fileConfig = _aside(logging.config.fileConfig)
+    config.fileConfig = _aside(config.fileConfig)
     # dictConfig is often imported by name before we come, so the class that it calls is what we take
-    configurator: Any = logging.config.dictConfigClass
+    configurator: Any = config.dictConfigClass
 
     class Configurator(configurator):  # type: ignore[misc]
         def configure(self) -> None:
             with _set_aside():
                 super().configure()
 
-    logging.config.dictConfigClass = Configurator
+    config.dictConfigClass = Configurator
 
 
 def unbridge_logging() -> None:

@@ -90,7 +90,7 @@ class Outlet:
         self._make = make
         self._inner = inner if inner is not None or make is None else make()
         self._failing = False
-        self.closed = False
+        self.closed = self.last = False
         self.pending = 0
         self.lost = 0
         self.reason = ""
@@ -105,7 +105,7 @@ class Outlet:
 
     def renew(self) -> None:
         """Start afresh in a forked child: a connection, or a lock within it, may belong to the parent."""
-        self._failing = self.closed = False
+        self._failing = self.closed = self.last = False
         self.pending = self.lost = 0
         if self._make is not None:
             self._inner = None
@@ -125,7 +125,7 @@ class Outlet:
             sent = bool(self.inner.export(batch, **options).name == "SUCCESS")
             reason = _words.take()
         except Exception as exc:  # an exporter's bug costs its batch, never the thread that exports
-            sent, reason = False, f"{type(exc).__name__}: {exc}"
+            sent, reason = False, _short(f"{type(exc).__name__}: {exc}")
         self.pending = 0
         if sent:
             _exported.at(self.signal).add(count)
@@ -140,7 +140,7 @@ class Outlet:
         self.lost += count
         self.reason = reason or self.reason or "the exporter gave no reason"
         _lost.at(self.signal).add(count)
-        if not self._failing and not self.closed:
+        if not self._failing and not self.closed and not self.last:
             self._failing = True
             _log.warning("%s: not sent, trying on with what comes next: %s", self.signal, self.reason)
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -14,9 +14,11 @@ from opentelemetry.trace import Status, StatusCode
 
 from otel_llmon import metering, telemetry
 from otel_llmon.context import leave, where
-from otel_llmon.metering.cells import SumSeries
+from otel_llmon.metering import _api, _bound
+from otel_llmon.metering.cells import HistogramSeries, Series
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
+from otel_llmon.telemetry import DETAILED, state
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -28,10 +30,10 @@ _CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "Keyboar
 """Names of what ends work from outside, in asyncio, trio and Python itself; trio is not imported for its class."""
 
 _duration = metering.Histogram(rows.PHASE_DURATION)
-_active = metering.UpDownCounter(rows.PHASE_ACTIVE)
+_active = metering.Presence(rows.PHASE_ACTIVE)
 _errors = metering.Counter(rows.PHASE_ERRORS)
 _run_duration = metering.Histogram(rows.PIPELINE_DURATION)
-_runs_active = metering.UpDownCounter(rows.PIPELINE_ACTIVE)
+_runs_active = metering.Presence(rows.PIPELINE_ACTIVE)
 
 
 def phase(name: str, attributes: Mapping[str, Any] | None = None) -> Phase:
@@ -40,27 +42,47 @@ def phase(name: str, attributes: Mapping[str, Any] | None = None) -> Phase:
     It makes a span of this name and records `llmon.phase.duration`. The caller's exceptions pass unchanged. Use each
     phase once: call `phase()` again for the next stretch.
     """
-    if not telemetry.state.level:
+    if not state.level:
         return _OFF
-    if callable(name):
-        raise TypeError(f'phase: found {name!r}, expected a name: @phase("...")')
     return Phase(name, attributes)
 
 
 def pipeline(name: str, phases: Sequence[str] = (), attributes: Mapping[str, Any] | None = None) -> Phase:
     """Return the outermost phase: all inside carries its name as `llmon.pipeline`. `phases` are those it expects."""
-    if not telemetry.state.level:
+    if not state.level:
         return _OFF
     return Pipeline(name, attributes, phases)
+
+
+class _Lane:
+    """What all phases of one name in one pipeline share, so that it is looked up once."""
+
+    __slots__ = ("active", "place", "present", "record_success")
+
+    def __init__(
+        self,
+        place: tuple[str | None, str | None],
+        active: Series[Any],
+        present: dict[object, Series[Any]],
+        succeeded: HistogramSeries,
+    ) -> None:
+        self.place = place
+        self.active = active
+        self.present = present
+        self.record_success = succeeded.record
 
 
 class Phase:
     """A stretch of work between `__enter__` and `__exit__`."""
 
-    __slots__ = ("_again", "_attributes", "_counted", "_in", "_name", "_place", "_span", "_started", "_token")
+    __slots__ = ("_again", "_attributes", "_in", "_lane", "_name", "_span", "_started", "_token")
+    _lane: _Lane
+    _span: trace.Span | None
+    _in: Any
+    _token: Any
 
     def __init__(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
-        self._name = name if name.__class__ is str and len(name) <= LONGEST_NAME else str(name)[:LONGEST_NAME]
+        self._name = name if name.__class__ is str else _named(name)
         self._attributes = attributes
         self._started: float | None = None
 
@@ -72,11 +94,22 @@ class Phase:
     def __enter__(self) -> Self:
         if self._started is not None:
             return self._reenter()
-        self._begin()
-        self._token = None
-        self._in = where.set(self._place)
-        if self._span is not None and self._span.get_span_context().is_valid:
-            self._token = otel_context.attach(trace.set_span_in_context(self._span))
+        if _api._METER_PROVIDER is not _bound.provider:  # as metering.follow() does, without its call
+            metering.bind()
+        self._again = 0
+        place = (where.get()[0], self._name)
+        try:
+            lane = self._lanes[place]
+        except KeyError:
+            lane = self._new_lane(place)
+        self._lane = lane
+        self._span = self._token = None
+        if state.level >= DETAILED:
+            self._start_span()
+        lane.present[self] = lane.active
+        self._in = where.set(lane.place)
+        clock = state.clock
+        self._started = clock()
         return self
 
     def __exit__(
@@ -87,61 +120,67 @@ class Phase:
         if self._again:
             self._again -= 1
             return
+        clock = state.clock
+        seconds = clock() - self._started
+        self._started = None
         if self._token is not None:
             leave(self._token)
-        leave(self._in)
-        self._end(error)
+        if self._in is not None:
+            try:  # noqa: SIM105  # its call costs as much as what is in it
+                where.reset(self._in)
+            except ValueError:  # as in leave()
+                pass
+        lane, span = self._lane, self._span
+        try:  # noqa: SIM105  # likewise
+            del lane.present[self]
+        except KeyError:  # a forked child ends what its parent began
+            pass
+        if error is None:
+            record = lane.record_success
+            record(seconds if seconds > 0 else 0.0, span)  # a clock may have been set back
+        else:
+            self._record(max(seconds, 0.0), _outcome(error), error)
+        if span is not None:
+            _end_span(span, error)
 
     def _reenter(self) -> Self:
         self._again += 1
-        telemetry.log.warning("phase %r is running already: this entry is part of it; call phase() again", self._name)
+        telemetry.warn_once("phase %r is running already: this entry is part of it; call phase() again", self._name)
         return self
 
-    def _begin(self) -> None:
-        """Start the span and the clock, without making the span current."""
-        self._again = 0
-        self._place = self._find_place()
-        self._counted = self._count()
-        self._counted.add(1)
-        self._span = self._make_span() if telemetry.state.level >= telemetry.DETAILED else None
-        self._started = telemetry.state.clock()
+    def _start_span(self) -> None:
+        self._span = span = self._make_span()
+        if span.get_span_context().is_valid:
+            self._token = otel_context.attach(trace.set_span_in_context(span))
 
-    def _end(self, error: BaseException | None) -> None:
-        """Stop the clock, record, and end the span."""
-        assert self._started is not None
-        seconds = telemetry.state.clock() - self._started
-        self._started = None
-        self._counted.add(-1)
-        outcome = SUCCESS if error is None else _outcome(error)
-        self._record(max(seconds, 0.0), outcome, error)
-        span = self._span
-        if span is None:
-            return
-        if error is not None:
-            span.set_attribute(key.ERROR_TYPE, error_type(error))
-            if outcome == FAILURE and span.is_recording():
-                span.record_exception(error)
-                span.set_status(Status(StatusCode.ERROR, f"{error_type(error)}: {error}"[: telemetry.state.longest]))
-        span.end()
+    def _step_aside(self) -> None:
+        """Be current no more, while the clock runs on."""
+        if self._token is not None:
+            leave(self._token)
+        leave(self._in)
+        self._token = self._in = None
 
     # what differs between a phase and a pipeline
 
-    def _find_place(self) -> tuple[str | None, str | None]:
-        return where.get()[0], self._name
+    _lanes: ClassVar[dict[tuple[str | None, str | None], _Lane]] = _duration.memo
 
-    def _count(self) -> SumSeries:
-        return _active.at(self._name, self._place[0])
+    def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
+        run, name = place[0], place[1][:LONGEST_NAME]
+        self._name = name
+        active, succeeded = _active.at(name, run), _duration.at(name, run, SUCCESS)
+        return _duration.remember((run, name), _Lane((run, name), active, _active.present, succeeded))
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {key.PHASE: self._name}
-        if self._place[0] is not None:
-            facts[key.PIPELINE] = self._place[0]
+        if self._lane.place[0] is not None:
+            facts[key.PIPELINE] = self._lane.place[0]
         return facts
 
-    def _record(self, seconds: float, outcome: str, error: BaseException | None) -> None:
-        _duration.at(self._name, self._place[0], outcome).record(seconds, self._span)
-        if outcome == FAILURE and error is not None:
-            _errors.at(self._name, self._place[0], error_type(error)).add(1)
+    def _record(self, seconds: float, outcome: str, error: BaseException) -> None:
+        run = self._lane.place[0]
+        _duration.at(self._name, run, outcome).record(seconds, self._span)
+        if outcome == FAILURE:
+            _errors.at(self._name, run, error_type(error)).add(1)
 
     def _make_span(self) -> trace.Span:
         facts = self._facts()
@@ -171,11 +210,13 @@ class Pipeline(Phase):
         super().__init__(name, attributes)
         self._expected = tuple(phases)
 
-    def _find_place(self) -> tuple[str | None, str | None]:
-        return self._name, None
+    _lanes = _run_duration.memo
 
-    def _count(self) -> SumSeries:
-        return _runs_active.at(self._name)
+    def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
+        outer, name = place[0], place[1][:LONGEST_NAME]
+        self._name = name
+        active, succeeded = _runs_active.at(name), _run_duration.at(name, SUCCESS)
+        return _run_duration.remember((outer, name), _Lane((name, None), active, _runs_active.present, succeeded))
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {key.PIPELINE: self._name}
@@ -183,7 +224,7 @@ class Pipeline(Phase):
             facts[key.PIPELINE_PHASES] = telemetry.carried(self._expected)
         return facts
 
-    def _record(self, seconds: float, outcome: str, error: BaseException | None) -> None:  # noqa: ARG002
+    def _record(self, seconds: float, outcome: str, error: BaseException) -> None:  # noqa: ARG002
         _run_duration.at(self._name, outcome).record(seconds, self._span)
 
     def _fresh(self) -> Phase:
@@ -198,7 +239,7 @@ class _Off(Phase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace_back: object) -> None:
         return None
 
     def __call__(self, function: FunctionT) -> FunctionT:
@@ -207,6 +248,22 @@ class _Off(Phase):
 
 
 _OFF = _Off("")
+
+
+def _named(name: Any) -> str:
+    """Return the name of a phase, whatever somebody gave for it."""
+    if callable(name):
+        raise TypeError(f'phase: found {name!r}, expected a name: @phase("...")')
+    return str(name)
+
+
+def _end_span(span: trace.Span, error: BaseException | None) -> None:
+    if error is not None:
+        span.set_attribute(key.ERROR_TYPE, error_type(error))
+        if _outcome(error) == FAILURE and span.is_recording():
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, f"{error_type(error)}: {error}"[: state.longest]))
+    span.end()
 
 
 def error_type(error: BaseException) -> str:
@@ -231,7 +288,7 @@ class _Step:
 
     def __enter__(self) -> None:
         span = self._phase._span
-        self._in = where.set(self._phase._place)
+        self._in = where.set(self._phase._lane.place)
         self._token = None if span is None else otel_context.attach(trace.set_span_in_context(span))
 
     def __exit__(self, *_: object) -> None:
@@ -278,7 +335,8 @@ def _drive(generator: Generator[Any, Any, Any], running: Phase) -> Generator[Any
     """Yield what `generator` yields, passing on what is sent and thrown, within a phase that ends once."""
     if running is _OFF:
         return (yield from generator)
-    running._begin()
+    running.__enter__()
+    running._step_aside()
     step = _Step(running)
     error: BaseException | None = None
     try:
@@ -302,13 +360,14 @@ def _drive(generator: Generator[Any, Any, Any], running: Phase) -> Generator[Any
         error = exc
         raise
     finally:
-        running._end(error)
+        running.__exit__(None, error, None)
 
 
 async def _drive_async(generator: AsyncGenerator[Any, Any], running: Phase) -> AsyncGenerator[Any, Any]:
     """As _drive, for an asynchronous generator."""
     if not isinstance(running, _Off):
-        running._begin()
+        running.__enter__()
+        running._step_aside()
     step = _Step(running) if not isinstance(running, _Off) else running
     error: BaseException | None = None
     try:
@@ -333,4 +392,4 @@ async def _drive_async(generator: AsyncGenerator[Any, Any], running: Phase) -> A
         raise
     finally:
         if not isinstance(running, _Off):
-            running._end(error)
+            running.__exit__(None, error, None)

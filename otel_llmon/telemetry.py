@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 from opentelemetry import _logs, trace
+from opentelemetry._logs import _internal
 
 from otel_llmon import metering
 from otel_llmon.errors import LlmonError
@@ -22,12 +23,22 @@ LONGEST_SEQUENCE = 128
 """Items of a sequence that an attribute keeps."""
 
 log = logging.getLogger("otel_llmon")
+_told: set[str] = set()
+_api: Any = trace if hasattr(trace, "_TRACER_PROVIDER") else SimpleNamespace(_TRACER_PROVIDER=None)
+_logs_api: Any = _internal if hasattr(_internal, "_LOGGER_PROVIDER") else SimpleNamespace(_LOGGER_PROVIDER=None)
+
+
+def warn_once(message: str, *args: Any) -> None:
+    """Log a warning the first time; a mistake in a loop is said once."""
+    if message not in _told:
+        _told.add(message)
+        log.warning(message, *args)
 
 
 class _State:
     """What `configure()` and tests may change while emitters run."""
 
-    __slots__ = ("clock", "level", "longest", "tracer", "tracer_provider")
+    __slots__ = ("clock", "level", "logger", "logger_provider", "longest", "tracer", "tracer_provider")
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.perf_counter
@@ -35,6 +46,8 @@ class _State:
         self.longest = 8192
         self.tracer: trace.Tracer | None = None
         self.tracer_provider: Any = None
+        self.logger: _logs.Logger | None = None
+        self.logger_provider: Any = None
 
     def apply(self, settings: Settings) -> None:
         """Take over what emitters need to know."""
@@ -47,18 +60,23 @@ state = _State()
 
 def tracer() -> trace.Tracer:
     """Return the tracer of the provider that is global now."""
-    if state.tracer is None or trace._TRACER_PROVIDER is not state.tracer_provider:
-        state.tracer_provider = trace._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
+    if state.tracer is None or _api._TRACER_PROVIDER is not state.tracer_provider:
+        state.tracer_provider = _api._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
         state.tracer = trace.get_tracer(SCOPE, _version())
     return state.tracer
 
 
 def logger() -> _logs.Logger:
     """Return the OpenTelemetry logger of the provider that is global now."""
-    return _logs.get_logger(SCOPE, _version())
+    if state.logger is None or _logs_api._LOGGER_PROVIDER is not state.logger_provider:
+        state.logger_provider = _logs_api._LOGGER_PROVIDER  # likewise
+        state.logger = _logs.get_logger(SCOPE, _version())
+    return state.logger
 
 
 def _version() -> str:
+    from importlib.metadata import version  # as costly to import as all of OpenTelemetry's API
+
     return version("otel-llmon")
 
 
@@ -69,7 +87,7 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         pairs = attributes.items()
     except AttributeError:
-        log.warning("attributes are a %s, expected a mapping: left out", type(attributes).__name__)
+        warn_once("attributes are a %s, expected a mapping: left out", type(attributes).__name__)
         return {}
     return {
         str(key): value if value.__class__ in _PLAIN else carried(value) for key, value in pairs if value is not None

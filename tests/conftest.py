@@ -9,9 +9,15 @@ import pytest
 from processes import Program
 from sink import Sink
 
-from otel_llmon import metering
+from otel_llmon import metering, telemetry
 from otel_llmon.semconv import Metric
 from otel_llmon.testing import Clock, Recorder
+
+
+@pytest.fixture(autouse=True)
+def nothing_told() -> None:
+    """Each test hears what is said once."""
+    telemetry._told.clear()
 
 
 @pytest.fixture

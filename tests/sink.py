@@ -120,7 +120,7 @@ class Sink:
             if getattr(metric, kind).aggregation_temporality == DELTA:
                 total += _value(point)
             else:
-                series = resource["service.instance.id"], *sorted(attributes(point).items())
+                series = resource.get("service.instance.id"), *sorted(attributes(point).items())
                 points[series].append(point)
         return total + sum(_value(max(found, key=lambda point: point.time_unix_nano)) for found in points.values())
 
@@ -132,6 +132,21 @@ class Sink:
             "distinct spans": len({span.span_id for span in spans}),
             "logs": sum(record.body.string_value.startswith("operation ") for record in self.logs()),
             **{name: self.totals(name) for name in OPERATION_METRICS},
+        }
+
+    def processes(self) -> set[tuple[str, str]]:
+        """Return each instance id of programs/work.py with each process id that was seen beside it."""
+        return {
+            (attributes(sent.resource)["service.instance.id"], attributes(item)["pid"])
+            for kind, resources, scopes, items in (
+                (ExportTraceServiceRequest, "resource_spans", "scope_spans", "spans"),
+                (ExportLogsServiceRequest, "resource_logs", "scope_logs", "log_records"),
+            )
+            for request in self._kept(kind)
+            for sent in getattr(request, resources)
+            for scope in getattr(sent, scopes)
+            for item in getattr(scope, items)
+            if "pid" in attributes(item)
         }
 
     def _points(self) -> list[tuple[dict[str, str], Any, Any]]:

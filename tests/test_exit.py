@@ -6,7 +6,7 @@ import json
 import signal
 
 import pytest
-from processes import CONFIGURE, lines, until
+from processes import CONFIGURE, lines
 from sink import Sink, all_of
 
 WAYS_OUT = {
@@ -73,18 +73,18 @@ def test_whichever_way_a_process_ends_everything_has_arrived_and_its_status_is_i
     assert len(sink.instances()) == 1
 
 
-def test_a_process_that_is_terminated_at_work_sends_what_it_did(started, program, sink):
-    """SIGTERM comes between any two instructions; what was finished before it has arrived."""
-    source = "from work import work\nfor n in range(1_000_000):\n    work(10)\n    print(10 * (n + 1), flush=True)"
+@pytest.mark.parametrize("again", range(3))
+def test_a_process_that_is_terminated_at_work_sends_what_it_did(again, started, program, sink):
+    """SIGTERM comes between any two instructions, also where a lock is held; what was done before it has arrived."""
+    source = "from work import work\nwhile True:\n    work(10)\n    print(flush=True)"
     with program.start(program.command(**started(source))) as process:
         for _ in range(20):
             process.stdout.readline()
         process.terminate()
-        printed, err = process.communicate(timeout=20)
-    done = int(printed.splitlines()[-1]) if printed else 200
-    assert process.returncode == -signal.SIGTERM, err
-    for way, count in sink.operations().items():
-        assert done <= count <= done + 10, (way, err)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (-signal.SIGTERM, "")
+    arrived = sink.operations().values()
+    assert 200 <= min(arrived) <= max(arrived) <= min(arrived) + 1
 
 
 def test_a_handler_of_the_users_keeps_the_last_word(started, program, sink):
@@ -133,7 +133,8 @@ def test_a_dead_collector_neither_holds_a_process_nor_changes_how_it_ends(way, d
     assert "2048 spans, " in line
     assert "2048 log records" in line
     assert "batches of metrics" in line
-    assert len(lines(ended.stderr, "")) <= 4 + 3 * (way == "an exception"), ended.stderr
+    assert line.count("127.0.0.1") <= 1
+    assert len(lines(ended.stderr, "trying on with what comes next")) <= 2  # a batch that failed before the end
 
 
 def test_a_collector_that_answers_slowly_gets_all_that_fits_into_the_time(program, sink):
@@ -341,7 +342,7 @@ def test_a_configurator_that_was_chosen_is_respected(vendor, program, sink):
     ended = program(source, instrumented=True, OTEL_PYTHON_CONFIGURATOR="vendor", OTEL_PYTHON_DISTRO="llmon")
     assert ended.returncode == 0
     assert len(lines(ended.stderr, "another configurator was chosen")) == 1
-    assert sink.operations() == all_of(10)
+    assert sink.operations() | {"logs": 10} == all_of(10)  # whether logs are sent is the vendor's affair
     assert {resource.get("vendor.configurator") for resource in sink.resources()} == {"yes"}
 
 
@@ -350,7 +351,7 @@ def test_a_vendor_that_comes_first_is_respected(vendor, program, sink):
     ended = program("from work import work\nwork(10)", instrumented=True)
     assert ended.returncode == 0
     assert len(lines(ended.stderr, "another configurator was chosen")) == 1
-    assert sink.operations() == all_of(10)
+    assert sink.operations() | {"logs": 10} == all_of(10)  # whether logs are sent is the vendor's affair
     for resource in sink.resources():
         assert resource["vendor.distro"] == resource["vendor.configurator"] == "yes"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from bisect import bisect_left
 
 from hypothesis import given
@@ -64,7 +66,7 @@ def test_a_counter_is_the_sum_of_what_it_took(values):
     series = cells.CountSeries({}, refused)
     for value in values:
         series.add(value)
-    expected = None if not values else sum(values[1:], values[0])
+    expected = functools.reduce(operator.add, values) if values else None  # sum() rounds otherwise since 3.12
     assert series.read() == expected
 
 

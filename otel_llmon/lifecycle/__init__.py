@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -32,23 +35,42 @@ class Handle:
         self._variables: dict[str, str] = {}
         self._doors = exits.Doors(self.flush, self.shutdown)
         self._open = True
+        self._lock = threading.RLock()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Send what there is within `timeout` seconds (OTEL_LLMON_EXIT_TIMEOUT); return whether it was done in time."""
-        return not self._open or exits.flush(self._pipes, self.settings.exit_timeout if timeout is None else timeout)
+        with self._one_at_a_time(timeout) as (first, seconds):
+            return first and (not self._open or exits.flush(self._pipes, seconds))
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Send what there is, and end the providers that we made. OpenTelemetry takes no others in this process."""
-        if not self._open:
-            return
-        self._open = False
-        self._doors.leave()
-        events.bridge_logging(hand_over=False)
-        exits.stop(self._pipes, self.settings.exit_timeout if timeout is None else timeout)
-        events.unbridge_logging()
-        for name, value in self._variables.items():
-            if os.environ.get(name) == value:
-                del os.environ[name]
+        with self._one_at_a_time(timeout) as (_, seconds):
+            if not self._open:
+                return
+            self._open = False
+            events.bridge_logging(hand_over=False)
+            exits.stop(self._pipes, seconds)
+            events.unbridge_logging()
+            self._doors.leave()
+            for name, value in self._variables.items():
+                if os.environ.get(name) == value:
+                    del os.environ[name]
+
+    @contextmanager
+    def _one_at_a_time(self, timeout: float | None) -> Iterator[tuple[bool, float]]:
+        """Wait for a flush or shutdown that is going on; give whether it ended in time, and the seconds that are left.
+
+        A process may be on its way out by two doors at once, and leaves when the first is done.
+        """
+        seconds = self.settings.exit_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        lock = self._lock
+        first = lock.acquire(timeout=seconds)
+        try:
+            yield first, round(max(deadline - time.monotonic(), 0.0), 1)
+        finally:
+            if first:
+                lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +90,11 @@ class Handle:
         metering.bind()
         observers.attach(*self.settings.observers, every=self.settings.observer_interval)
         if self._pipes.providers:
+            forks.prepare()
             exporting.keep_words()
             self._doors.watch()
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=self.after_fork)
         events.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
 
     def set_variables(self) -> None:
@@ -78,8 +103,11 @@ class Handle:
         os.environ.update(self._variables)
 
     def after_fork(self) -> None:
-        """Put right what a child takes over."""
-        forks.renew(self._pipes.providers)
+        """Name the child, and give it a lock of its own."""
+        self._lock = threading.RLock()
+        if self._pipes.identity is not None:
+            self._pipes.identity.renew(self._pipes.providers.values())
+        self._doors.enter()
 
 
 _handle: Handle | None = None
@@ -188,10 +216,5 @@ def _settings_or_defaults() -> Settings:
         return Settings()
 
 
-def _after_fork() -> None:
-    if _handle is not None:
-        _handle.after_fork()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=forks.renew)

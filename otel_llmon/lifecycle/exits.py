@@ -36,6 +36,8 @@ def flush(pipes: Pipes, timeout: float) -> bool:
 def stop(pipes: Pipes, timeout: float) -> None:
     """Send what there is and shut the providers down; say in one line what could not be sent."""
     deadline = time.monotonic() + timeout
+    for outlet in pipes.outlets:
+        outlet.last = True
     observers.read_now(timeout / 4)
     late = _side_by_side({signal_: provider.shutdown for signal_, provider in pipes.providers.items()}, deadline)
     if late:
@@ -107,7 +109,12 @@ class Doors:
     def __init__(self, flush: Callable[[], Any], stop: Callable[[], Any]) -> None:
         self._flush = flush
         self._stop = stop
+        self.enter()
+
+    def enter(self) -> None:
+        """Begin in this process, which may be a forked child."""
         self._leaving: threading.Event | None = None
+        self._process = os.getpid()
 
     def watch(self) -> None:
         """Stand at every way out."""
@@ -140,6 +147,8 @@ class Doors:
         middle of something, and hold a lock that the last collection needs.
         """
         signal.signal(number, signal.SIG_DFL)
+        if self._process != os.getpid():  # a child that is not even set up has done nothing
+            os.kill(os.getpid(), number)
         self._leaving = threading.Event()
         try:
             _thread.start_new_thread(self._leave_by, (number,))  # threading's own start takes a lock of that kind

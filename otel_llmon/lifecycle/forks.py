@@ -10,48 +10,75 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
-from opentelemetry import metrics
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import Resource
 
-from otel_llmon.lifecycle.providers import INSTANCE
+INSTANCE = "service.instance.id"
+
+_LOCKS: dict[type, Any] = {type(make()): make for make in (threading.Lock, threading.RLock)}
+_IMPORTED_BY_EXPORTERS = ("encodings.idna", "netrc")
 
 
-def renew(made: dict[str, Any]) -> None:
-    """Put the current meter provider right, and the identity of the providers that we made."""
-    renew_meters(metrics.get_meter_provider())
-    for provider in made.values():
-        resource = getattr(provider, "resource", None) or getattr(
-            getattr(provider, "_sdk_config", None), "resource", None
-        )
-        if isinstance(resource, Resource):
-            renew_identity(resource)
+def prepare() -> None:
+    """Import what exporters would at their first call: a child forked amid an import waits for its end, for ever."""
+    for name in _IMPORTED_BY_EXPORTERS:
+        import_module(name)
 
 
-def renew_meters(provider: Any) -> None:
-    """Give a meter provider new locks, and have its instruments start at nothing."""
-    consumer: Any = getattr(provider, "_measurement_consumer", None)
-    if hasattr(consumer, "_lock"):
-        consumer._lock = threading.Lock()
+def renew() -> None:
+    """Put the current providers right. It must come before the SDK starts its threads again."""
+    meters = metrics.get_meter_provider()
+    for provider in (trace.get_tracer_provider(), meters, _logs.get_logger_provider()):
+        _renew_locks(provider)
+    consumer: Any = getattr(meters, "_measurement_consumer", None)
+    _renew_locks(consumer)
     for reader, storage in getattr(consumer, "_reader_storages", {}).items():
+        _renew_locks(reader)
+        _renew_locks(storage)
         if hasattr(storage, "_instrument_view_instrument_matches"):
-            storage._lock = threading.RLock()
             storage._instrument_view_instrument_matches = {}
-        if hasattr(reader, "_export_lock"):
-            reader._export_lock = threading.Lock()
-    for meter in list(getattr(provider, "_meters", {}).values()):
-        if hasattr(meter, "_instrument_registration_lock"):
-            meter._instrument_registration_lock = threading.Lock()
+        thread = getattr(reader, "_daemon_thread", None)
+        if thread is not None and not thread.is_alive() and hasattr(reader, "_shutdown_event"):
+            reader._shutdown_event = threading.Event()
+    for meter in list(getattr(meters, "_meters", {}).values()):
+        _renew_locks(meter)
 
 
-def renew_identity(resource: Resource) -> None:
-    """Change the instance id in place: spans, meters and loggers of older SDKs all hold on to this one object."""
-    fresh = dict(resource.attributes)
-    given = str(fresh.get(INSTANCE, ""))
-    prefix, _, pid = given.rpartition("-")
-    ours = bool(prefix) and pid == str(os.getppid())
-    fresh[INSTANCE] = f"{prefix}-{os.getpid()}" if ours else str(uuid.uuid4())
-    if "process.pid" in fresh:
-        fresh["process.pid"] = os.getpid()
-    resource._attributes = Resource(fresh)._attributes
+def _renew_locks(owner: object) -> None:
+    for name, value in list(getattr(owner, "__dict__", {}).items()):
+        if type(value) in _LOCKS:
+            setattr(owner, name, _LOCKS[type(value)]())
+
+
+class Identity:
+    """The instance id of this process: OpenTelemetry's, or the one that the user gave with the process id behind it."""
+
+    def __init__(self, resource: Resource) -> None:
+        known = resource.attributes.get(INSTANCE)
+        detector = getattr(resources, "ServiceInstanceIdResourceDetector", None)  # SDK 1.45
+        made_up = detector().detect().attributes.get(INSTANCE) if detector is not None else None
+        self.given = None if known in {None, made_up} else str(known)
+        self.instance = self._fresh() if made_up is None or self.given else str(known)
+
+    def _fresh(self) -> str:
+        return str(uuid.uuid4()) if self.given is None else f"{self.given}-{os.getpid()}"
+
+    def renew(self, providers: Iterable[Any]) -> None:
+        """Give these providers an id of the child's own, after the SDK has given them one, if it does.
+
+        Their resources are changed in place: spans, meters and loggers of older SDKs all hold on to one object.
+        """
+        found = [getattr(getattr(provider, "_sdk_config", provider), "resource", None) for provider in providers]
+        mine = [resource for resource in found if isinstance(resource, Resource)]
+        renewed = {str(resource.attributes.get(INSTANCE)) for resource in mine} - {self.instance}
+        self.instance = renewed.pop() if renewed and self.given is None else self._fresh()
+        for resource in mine:
+            fresh = dict(resource.attributes) | {INSTANCE: self.instance}
+            if "process.pid" in fresh:
+                fresh["process.pid"] = os.getpid()
+            resource._attributes = Resource(fresh)._attributes

@@ -6,7 +6,6 @@ Which names, samplers and ids a variable may hold is the SDK's own affair: its l
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +21,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_llmon import exporting
+from otel_llmon.lifecycle import forks
 from otel_llmon.settings import Settings
-
-INSTANCE = "service.instance.id"
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -48,11 +46,12 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @dataclass
 class Pipes:
-    """The providers that we made, and what must be looked after at the end."""
+    """The providers that we made, and what must be looked after at the end and in forked children."""
 
     providers: dict[str, Any] = field(default_factory=dict)
     outlets: list[exporting.Outlet] = field(default_factory=list)
     queues: dict[str, list[Any]] = field(default_factory=dict)
+    identity: forks.Identity | None = None
 
 
 def missing() -> list[str]:
@@ -70,22 +69,13 @@ def build(signals: Iterable[str], version: str | None = None) -> Pipes:
     signals = tuple(signals)
     names = {signal: sdk._get_exporter_names(signal) if signal in signals else [] for signal in _BUILDERS}  # type: ignore[arg-type]
     found: dict[str, dict[str, Any]] = dict(zip(_BUILDERS, sdk._import_exporters(*names.values()), strict=True))
-    resource = make_resource({"telemetry.auto.version": version} if version else {})
-    pipes = Pipes()
+    resource = Resource.create({"telemetry.auto.version": version} if version else {})
+    identity = forks.Identity(resource)
+    resource = resource.merge(Resource({forks.INSTANCE: identity.instance}))
+    pipes = Pipes(identity=identity)
     for signal in signals:
         pipes.providers[signal] = _BUILDERS[signal](pipes, list(found[signal].values()), resource)
     return pipes
-
-
-def make_resource(attributes: dict[str, Any]) -> Resource:
-    """Return this process's resource. An instance id that the user has set gets the process id behind it."""
-    resource = Resource.create(attributes)
-    given = resource.attributes.get(INSTANCE)
-    if given is None:
-        return resource.merge(Resource({INSTANCE: str(uuid.uuid4())}))
-    if f"{INSTANCE}=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        return resource.merge(Resource({INSTANCE: f"{given}-{os.getpid()}"}))
-    return resource
 
 
 def _traces(pipes: Pipes, exporters: list[Callable[[], Any]], resource: Resource) -> TracerProvider:

@@ -6,6 +6,7 @@ where `otel_llmon.exporting.MetricExporter` is in the pipeline, and through the 
 
 from __future__ import annotations
 
+import collections
 import logging
 import math
 import numbers
@@ -13,11 +14,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import itemgetter
+from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.metrics import _internal as _api
+from opentelemetry.metrics import CallbackOptions, Observation, _internal
 
 from otel_llmon.metering import cells
 from otel_llmon.metering.cells import CountSeries, GaugeSeries, HistogramSeries, Series, SumSeries
@@ -32,6 +33,9 @@ LONGEST = 256
 _LIMIT = 2**63
 _log = logging.getLogger("otel_llmon")
 
+# in a later API than we know, a provider that is replaced goes unnoticed, no more
+_api: Any = _internal if hasattr(_internal, "_METER_PROVIDER") else SimpleNamespace(_METER_PROVIDER=None)
+
 
 class Reading(NamedTuple):
     """One value of one metric, as a source reports it."""
@@ -43,6 +47,7 @@ class Reading(NamedTuple):
 
 Source = Callable[[], Iterable[Reading]]
 SeriesT = TypeVar("SeriesT", bound=Series[Any])
+FoundT = TypeVar("FoundT")
 
 
 class Instrument(Generic[SeriesT]):
@@ -52,6 +57,8 @@ class Instrument(Generic[SeriesT]):
         self.row = row
         self.series: dict[Any, SeriesT] = {}
         self.sources: dict[str, Source] = {}
+        self.memo: dict[Any, Any] = {}
+        """What an emitter looked up before; forgotten with the series. `remember` bounds it."""
         self._told: set[str] = set()
         keys = row.attributes
         self._key: Callable[[Any], Any] = itemgetter(*keys) if len(keys) > 1 else self._only_key
@@ -119,14 +126,22 @@ class Instrument(Generic[SeriesT]):
 
     def restart(self) -> None:
         """Start every series again at nothing, as a forked child does."""
+        self.memo.clear()
         for series in self.all():
             series.reset()
 
     def clear(self) -> None:
         """Forget every series; one that somebody holds on to reports no more."""
+        self.memo.clear()
         self.series.clear()
         self._overflow = None
         self._told.clear()
+
+    def remember(self, key: Any, found: FoundT) -> FoundT:
+        """Keep `found` in the memo, unless that holds as much as there may be series; return it."""
+        if len(self.memo) < self.row.cap:
+            self.memo[key] = found
+        return found
 
     def _tell(self, reason: str, message: str, *args: Any) -> None:
         """Count a refusal, and warn the first time."""
@@ -182,13 +197,14 @@ class Counter(Instrument[CountSeries]):
 
     def add(self, value: float = 1, attributes: Mapping[str, Any] | None = None) -> None:
         """Add `value` to the series with these attributes."""
-        if _api._METER_PROVIDER is _bound.provider:  # as bind() does, without its call
-            try:
-                self.series[self._key(attributes)].add(value)
-                return
-            except (KeyError, TypeError):
-                pass
-        self.bind(attributes).add(value)
+        key = self._key
+        if _api._METER_PROVIDER is not _bound.provider:
+            bind()
+        try:  # as self.bind() does, without its call
+            series = self.series[key(attributes)]
+        except (KeyError, TypeError):
+            series = self.bind(attributes)
+        series.add(value)
 
     def _new(self, attributes: Mapping[str, Any]) -> CountSeries:
         return CountSeries(attributes, self.refuse)
@@ -205,6 +221,31 @@ class UpDownCounter(Instrument[SumSeries]):
         return SumSeries(attributes, self.refuse)
 
 
+class Presence(Instrument[Series[Any]]):
+    """How many there are now, as an up-down counter.
+
+    Coming is `present[member] = series`, going is `present.pop(member, None)`; they are counted at collection. So
+    a member that a forked child takes over is its parent's, and its end takes nothing from the child's count.
+    """
+
+    def __init__(self, row: Metric) -> None:
+        self.present: dict[object, Series[Any]] = {}
+        super().__init__(row)
+
+    def observe(self, _: CallbackOptions | None = None) -> list[Observation]:
+        """Return what the SDK asks for at collection."""
+        counts = collections.Counter(self.present.copy().values())
+        return [Observation(counts[series], series.attributes) for series in self.all()]
+
+    def restart(self) -> None:
+        """Start again with nobody, as a forked child does."""
+        self.present.clear()
+        self.clear()
+
+    def _new(self, attributes: Mapping[str, Any]) -> Series[Any]:
+        return Series(attributes, self.refuse)
+
+
 class Gauge(Instrument[GaugeSeries]):
     """Something that is what it is now."""
 
@@ -219,17 +260,18 @@ class Gauge(Instrument[GaugeSeries]):
 class Histogram(Instrument[HistogramSeries]):
     """How values are distributed."""
 
-    fallback: Callable[[float, Mapping[str, Any]], None] | None = None
+    fallback: cells.Also | None = None
 
     def record(self, value: float, attributes: Mapping[str, Any] | None = None) -> None:
         """Record `value` in the series with these attributes."""
-        if _api._METER_PROVIDER is _bound.provider:  # as bind() does, without its call
-            try:
-                self.series[self._key(attributes)].record(value)
-                return
-            except (KeyError, TypeError):
-                pass
-        self.bind(attributes).record(value)
+        key = self._key
+        if _api._METER_PROVIDER is not _bound.provider:
+            bind()
+        try:  # as self.bind() does, without its call
+            series = self.series[key(attributes)]
+        except (KeyError, TypeError):
+            series = self.bind(attributes)
+        series.record(value)
 
     def _new(self, attributes: Mapping[str, Any]) -> HistogramSeries:
         series = HistogramSeries(attributes, self.refuse, () if _bound.exponential else self.row.edges)
@@ -257,7 +299,7 @@ class Histogram(Instrument[HistogramSeries]):
 class _Bound:
     """The provider that the instruments report to, and how its readers take histograms."""
 
-    provider: Any = "nobody has asked yet"
+    provider: Any = "nobody has asked yet"  # neither None nor a provider, so that the first use binds
     meter: metrics.Meter | None = None
     binned = True
     plain = False
@@ -312,18 +354,29 @@ def bind() -> None:
             clear()
         _bound.provider = provider
         _bound.meter = metrics.get_meter(SCOPE)
-        _readers_of(provider)
+        _readers_of(metrics.get_meter_provider())
         for instrument in list(_instruments.values()):
             _create(instrument, _bound.meter)
+
+
+def follow() -> None:
+    """Bind if the global provider is another than before; for emitters that keep what they looked up."""
+    if _api._METER_PROVIDER is not _bound.provider:
+        bind()
 
 
 def _readers_of(provider: Any) -> None:
     """Find out how the provider's readers take histograms: binned by our exporter, or value by value."""
     readers = list(getattr(getattr(provider, "_measurement_consumer", None), "_reader_storages", ()))
     binned = [hasattr(getattr(reader, "_exporter", None), "takes_binned_histograms") for reader in readers]
-    unread = provider is None or (not readers and hasattr(provider, "_measurement_consumer"))
+    unread = not connected() or (not readers and hasattr(provider, "_measurement_consumer"))
     _bound.binned = unread or any(binned)
     _bound.plain = not unread and not (binned and all(binned))
+
+
+def connected() -> bool:
+    """Tell whether there is a provider to report to."""
+    return "Proxy" not in type(metrics.get_meter_provider()).__name__
 
 
 def falls_back() -> bool:
@@ -334,7 +387,7 @@ def falls_back() -> bool:
 def _inspect() -> None:
     """Follow readers that were added to the provider later."""
     before = _bound.binned, _bound.plain
-    _readers_of(_bound.provider)
+    _readers_of(metrics.get_meter_provider())
     if (_bound.binned, _bound.plain) != before:
         with cells.lock:
             for instrument in _instruments.values():

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 LARGEST = sys.float_info.max
 LARGEST_INT = int(LARGEST)  # comparing an int with an int is the cheaper one
@@ -59,6 +60,9 @@ def _alive() -> weakref.ref[_Alive]:
         _thread.alive = weakref.ref(_thread.token)
         return _alive()
 
+
+Also = Callable[[float, Mapping[str, Any], Context | None], None]
+"""The SDK's `record`."""
 
 CellT = TypeVar("CellT")
 
@@ -204,10 +208,11 @@ class Seen(NamedTuple):
 class _HistogramCell:
     __slots__ = ("counts", "high", "low", "sum", "witnesses")
 
-    def __init__(self, counts: Any, first: float) -> None:
+    def __init__(self, counts: Any) -> None:
         self.counts = counts
         self.sum = 0.0
-        self.low = self.high = first
+        self.low = math.inf
+        self.high = -math.inf
         self.witnesses: dict[int, Witness] = {}
 
     def items(self) -> list[tuple[int, int]]:
@@ -229,7 +234,7 @@ class HistogramSeries(Series[_HistogramCell]):
     def __init__(self, attributes: Mapping[str, Any], refuse: Refuse, edges: tuple[float, ...]) -> None:
         self.edges = edges
         self.binned = True
-        self.also: Callable[[float, Mapping[str, Any]], None] | None = None
+        self.also: Also | None = None
         super().__init__(attributes, refuse)
 
     def reset(self) -> None:
@@ -240,40 +245,52 @@ class HistogramSeries(Series[_HistogramCell]):
 
     def record(self, value: float, span: trace.Span | None = None) -> None:
         """Record `value`, taken in `span`; what is no finite number, or negative, is refused and counted."""
-        if not (
-            (value.__class__ is float and 0.0 <= value <= LARGEST)
-            or (value.__class__ is int and 0 <= value <= LARGEST_INT)
-        ):
-            if (number := self._refuse(value)) is not None:
-                self.record(number, span)
+        if self.also is not None and not self._pass_on(value, span):
             return
-        if self.also is not None:
-            self.also(value, self.attributes)
-            if not self.binned:
-                return
         try:
             cell = self._local.cell
         except AttributeError:
-            cell = self._own(self._empty(value))
+            cell = self._own(self._empty())
+        # what lies between two values that were accepted needs no further look
+        if (value.__class__ is not float and value.__class__ is not int) or not cell.low <= value <= cell.high:
+            if (number := self._accepted(value)) is None:
+                return
+            value = number
+            cell.low, cell.high = min(value, cell.low), max(value, cell.high)
         edges = self.edges
         bucket = bisect_left(edges, value) if edges else exponential(value)
         counts = cell.counts
         counts[bucket] = count = counts[bucket] + 1
         cell.sum += value
-        if value < cell.low:
-            cell.low = value
-        elif value > cell.high:
-            cell.high = value
         if span is not None or count & LOOK_EVERY == 1:
             self._witness(cell, bucket, value, span)
 
-    def _empty(self, value: float) -> _HistogramCell:
-        return _HistogramCell([0] * (len(self.edges) + 1) if self.edges else defaultdict(int), value)
+    def _accepted(self, value: Any) -> float | None:
+        """Return the number in `value`, or count its refusal and return None."""
+        if (value.__class__ is float and 0.0 <= value <= LARGEST) or (
+            value.__class__ is int and 0 <= value <= LARGEST_INT
+        ):
+            return value
+        return self._refuse(value)
+
+    def _pass_on(self, value: Any, span: trace.Span | None) -> bool:
+        """Give `value` to the SDK; return whether some reader takes it from the cells as well."""
+        number = self._accepted(value)
+        if number is None or self.also is None:
+            return False
+        self.also(number, self.attributes, None if span is None else trace.set_span_in_context(span))
+        return self.binned
+
+    def _empty(self) -> _HistogramCell:
+        return _HistogramCell([0] * (len(self.edges) + 1) if self.edges else defaultdict(int))
 
     def _witness(self, cell: _HistogramCell, bucket: int, value: float, span: trace.Span | None) -> None:
         """Keep the first value of each bucket since the last reading that was taken in a sampled span."""
         if bucket not in cell.witnesses:
-            context = (span or trace.get_current_span()).get_span_context()
+            taken_in = span or trace.get_current_span()
+            if taken_in is trace.INVALID_SPAN:
+                return
+            context = taken_in.get_span_context()
             if context.trace_flags.sampled and context.is_valid:
                 cell.witnesses[bucket] = Witness(value, time.time_ns(), context.trace_id, context.span_id)
 
@@ -302,6 +319,8 @@ class HistogramSeries(Series[_HistogramCell]):
                     buckets[bucket] = buckets.get(bucket, 0) + count
                 fresh, cell.witnesses = cell.witnesses, {}
                 self._witnesses.update(dict(fresh))
+            if not buckets:  # all that came was refused
+                return None
             return Seen(
                 buckets,
                 math.fsum(cell.sum for cell in cells),

@@ -76,14 +76,15 @@ class _Sampler:
             source.readings, source.busy_since, source.read_at = {}, None, 0.0
 
     def add(self, source: _Source) -> None:
-        """Read `source` from now on, first at once."""
+        """Read `source` from now on; first at once, or when there is a provider that collects."""
         with self._lock:
             self.sources[source.name] = source
             for row in source.rows.values():
                 metering.instrument_of(row).sources[source.name] = self._reader(source, row.name)
             self._stopped = False
-        self.ensure()
-        self._wake.set()
+        if metering.connected():
+            self.ensure()
+            self._wake.set()
 
     def _reader(self, source: _Source, row: str) -> metering.Source:
         def read() -> Iterable[Reading]:

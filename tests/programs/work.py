@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 from opentelemetry import metrics
@@ -18,8 +19,8 @@ operations, seconds = meter.create_counter("mine.operations"), meter.create_hist
 def work(times: int) -> None:
     """Do `times` operations."""
     for number in progress(range(times), "operations"):
-        with phase("operation"):
-            log.info("operation %s", number)
+        with phase("operation", {"pid": os.getpid()}):
+            log.info("operation %s", number, extra={"pid": os.getpid()})
             operations.add(1)
             seconds.record(0.1)
 
