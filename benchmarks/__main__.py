@@ -78,11 +78,11 @@ def _measure(console: Console, groups: Sequence[Sequence[Figure]], rounds: int) 
     """Measure group by group: rounds stay short, so that a change of the machine's speed meets both sides alike."""
     sides = [{side for figure in figures for side in (figure.ours, figure.peer) if side} for figures in groups]
     total = sum(min(rounds, sampler.most or rounds) for samplers in sides for sampler in samplers)
-    spreads: dict[timing.Sampler, timing.Spread] = {}
+    samples: dict[timing.Sampler, list[float]] = {}
     with _bar(console, "figures", total) as step:
         for samplers in sides:
-            spreads |= timing.measure(samplers, rounds, step)
-    return [Result.of(figure, spreads) for figures in groups for figure in figures]
+            samples |= timing.measure(samplers, rounds, step)
+    return [Result.of(figure, samples) for figures in groups for figure in figures]
 
 
 class _bar:  # noqa: N801  # reads as the function that it is

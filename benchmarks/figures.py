@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,34 +27,43 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a figure."""
+    """What was measured of a figure, round by round.
+
+    Ours and the peer's are compared within each round, and the median of that is the result: a shared machine changes
+    its speed from one second to the next, which medians over all rounds would carry into the ratio.
+    """
 
     figure: Figure
-    ours: Spread
-    peer: Spread | None
+    ours: list[float]
+    peer: list[float]
 
     @classmethod
-    def of(cls, figure: Figure, spreads: Mapping[Sampler, Spread]) -> Result:
+    def of(cls, figure: Figure, samples: Mapping[Sampler, list[float]]) -> Result:
         """Return the figure's result from what all samplers gave."""
-        return cls(figure, spreads[figure.ours], spreads[figure.peer] if figure.peer else None)
+        return cls(figure, samples[figure.ours], samples[figure.peer] if figure.peer else [])
 
     @property
     def ratio(self) -> float | None:
-        """Return ours by peer's, of the medians."""
-        return self.ours.median / self.peer.median if self.peer and self.peer.median else None
+        """Return ours by the peer's."""
+        if not self.peer:
+            return None
+        return statistics.median(ours / peer for ours, peer in zip(self.ours, self.peer, strict=False))
 
     @property
-    def limit(self) -> float | None:
-        """Return what ours must not exceed, or None where nothing is promised."""
-        figure = self.figure
-        if figure.times is None and figure.plus is None:
+    def used(self) -> float | None:
+        """Return how much of its limit the figure takes, 1.0 being all; None where nothing is promised."""
+        times, plus = self.figure.times, self.figure.plus
+        if times is None and plus is None:
             return None
-        return (figure.times or 0.0) * (self.peer.median if self.peer else 0.0) + (figure.plus or 0.0)
+        limits = [(times or 0.0) * peer + (plus or 0.0) for peer in self.peer or [0.0] * len(self.ours)]
+        return statistics.median(
+            ours / limit if limit else float(ours > 0) * 2 for ours, limit in zip(self.ours, limits, strict=False)
+        )
 
     @property
     def met(self) -> bool | None:
         """Return whether the limit is kept, or None where there is none."""
-        return None if self.limit is None else self.ours.median <= self.limit
+        return None if self.used is None else self.used <= 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as it is stored."""
@@ -63,10 +73,11 @@ class Result:
             "ours": _rounded(self.ours),
             "peer": _rounded(self.peer) if self.peer else None,
             "ratio": None if self.ratio is None else float(f"{self.ratio:.4g}"),
-            "limit": None if self.limit is None else round(self.limit, 1),
+            "limit": {"times": self.figure.times, "plus": self.figure.plus},
+            "used": None if self.used is None else round(self.used, 3),
             "met": self.met,
         }
 
 
-def _rounded(spread: Spread) -> dict[str, float]:
-    return {name: round(value, 1) for name, value in spread._asdict().items()}
+def _rounded(samples: list[float]) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in Spread.of(samples)._asdict().items()}

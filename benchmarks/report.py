@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.figures import Result
+from benchmarks.figures import Figure, Result
 from benchmarks.timing import Spread
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,15 +48,19 @@ def of_figures(results: Sequence[Result]) -> Table:
     """Return one line per figure."""
     table = Table(title=f"opentelemetry-sdk {version('opentelemetry-sdk')}, Python {platform.python_version()}")
     table.add_column("")
-    for heading in ("ours", "SDK", "ratio", "at most"):
+    for heading in ("ours", "SDK", "ratio", "at most", "of that"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for result in results:
         unit = result.figure.unit
-        limit = "" if result.limit is None else amount(result.limit, unit)
-        peer = spread(result.peer, unit) if result.peer else ""
         table.add_row(
-            result.figure.name, spread(result.ours, unit), peer, ratio(result.ratio), limit, _SAID[result.met]
+            result.figure.name,
+            spread(result.ours, unit),
+            spread(result.peer, unit),
+            ratio(result.ratio),
+            limit(result.figure),
+            "" if result.used is None else f"{result.used:.0%}",
+            _SAID[result.met],
         )
     return table
 
@@ -92,8 +96,18 @@ def _scale(nanoseconds: float) -> tuple[float, str]:
     return next((unit for unit in _UNITS if abs(nanoseconds) >= unit[0]), _UNITS[-1])
 
 
-def spread(found: Spread, unit: str) -> str:
+def limit(figure: Figure) -> str:
+    """Return what the figure promises: a share of the peer's, an amount, or both together."""
+    parts = (figure.times and ratio(figure.times), figure.plus and amount(figure.plus, figure.unit))
+    said = " + ".join(part for part in parts if part)
+    return said or ("" if figure.times is None else "0")
+
+
+def spread(samples: list[float], unit: str) -> str:
     """Return the median with its quarters."""
+    if not samples:
+        return ""
+    found = Spread.of(samples)
     if found.p25 == found.p75:
         return amount(found.median, unit)
     size, name = _scale(found.median)

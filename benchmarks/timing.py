@@ -90,8 +90,11 @@ class Spread(NamedTuple):
         return cls(middle, low, high)
 
 
-def measure(samplers: Iterable[Sampler], rounds: int, step: Callable[[], None]) -> dict[Sampler, Spread]:
-    """Run all samplers in every round, in an order of chance; `step` is called after each."""
+def measure(samplers: Iterable[Sampler], rounds: int, step: Callable[[], None]) -> dict[Sampler, list[float]]:
+    """Run all samplers in every round, in an order of chance; `step` is called after each.
+
+    The samples of each stand in the order of the rounds.
+    """
     samples: dict[Sampler, list[float]] = {sampler: [] for sampler in samplers}
     gc.collect()
     gc.freeze()  # what this program holds itself must not make the collections of a sample dearer
@@ -100,4 +103,4 @@ def measure(samplers: Iterable[Sampler], rounds: int, step: Callable[[], None]) 
             if sampler.most is None or number < sampler.most:
                 samples[sampler].append(sampler())
                 step()
-    return {sampler: Spread.of(found) for sampler, found in samples.items()}
+    return samples
