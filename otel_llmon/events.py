@@ -17,6 +17,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otel_llmon import metering, telemetry
+from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv.selfmetrics import SELF_ERRORS
 
 SEVERITIES = {
@@ -48,11 +49,11 @@ def event(name: str, attributes: Mapping[str, Any] | None = None, severity: str 
     """
     if not telemetry.state.level:
         return
-    number = SEVERITIES.get(str(severity).lower())
+    name = metering.text(name)
+    number = SEVERITIES.get(metering.text(severity).lower())
     if number is None:
         telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
         number = SeverityNumber.INFO
-    name = telemetry.carried(str(name))
     try:
         telemetry.logger().emit(
             LogRecord(
@@ -124,15 +125,15 @@ def _alone(logger: logging.Logger | None) -> bool:
 def _translated(record: logging.LogRecord) -> LogRecord:
     attributes = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
     attributes |= {
-        "code.file.path": record.pathname,
-        "code.function.name": record.funcName,
-        "code.line.number": record.lineno,
+        key.CODE_FILE: record.pathname,
+        key.CODE_FUNCTION: record.funcName,
+        key.CODE_LINE: record.lineno,
     }
     if record.exc_info and record.exc_info[0] is not None:
         attributes |= {
-            "exception.type": record.exc_info[0].__name__,
-            "exception.message": str(record.exc_info[1]),
-            "exception.stacktrace": "".join(traceback.format_exception(*record.exc_info)),
+            key.EXCEPTION_TYPE: record.exc_info[0].__name__,
+            key.EXCEPTION_MESSAGE: str(record.exc_info[1]),
+            key.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(*record.exc_info)),
         }
     number = next((number for level, number in _NUMBERS if record.levelno >= level), SeverityNumber.TRACE)
     return LogRecord(

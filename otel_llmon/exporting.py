@@ -126,8 +126,8 @@ class Outlet:
             reason = _words.take()
         except Exception as exc:  # an exporter's bug costs its batch, never the thread that exports
             sent, reason = False, _short(f"{type(exc).__name__}: {exc}")
-        self.pending = 0
         if sent:
+            self.pending = 0
             _exported.at(self.signal).add(count)
             if self._failing:
                 self._failing = False
@@ -137,7 +137,7 @@ class Outlet:
         return False
 
     def _fail(self, count: int, reason: str) -> None:
-        self.lost += count
+        self.pending, self.lost = 0, self.lost + count
         self.reason = reason or self.reason or "the exporter gave no reason"
         _lost.at(self.signal).add(count)
         if not self._failing and not self.closed and not self.last:

@@ -22,9 +22,6 @@ from otel_llmon.telemetry import DETAILED, state
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
-LONGEST_NAME = metering.LONGEST
-"""Characters of a name that a span keeps, as many as the metric keeps of it."""
-
 SUCCESS, FAILURE, CANCELLATION = "success", "failure", "cancellation"
 _CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"))
 """Names of what ends work from outside, in asyncio, trio and Python itself; trio is not imported for its class."""
@@ -94,7 +91,7 @@ class Phase:
     def __enter__(self) -> Self:
         if self._started is not None:
             return self._reenter()
-        if _api._METER_PROVIDER is not _bound.provider:  # as metering.follow() does, without its call
+        if _api._METER_PROVIDER is not _bound.provider:
             metering.bind()
         self._again = 0
         place = (where.get()[0], self._name)
@@ -165,7 +162,7 @@ class Phase:
     _lanes: ClassVar[dict[tuple[str | None, str | None], _Lane]] = _duration.memo
 
     def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
-        run, name = place[0], place[1][:LONGEST_NAME]
+        run, name = place[0], metering.text(place[1])
         self._name = name
         active, succeeded = _active.at(name, run), _duration.at(name, run, SUCCESS)
         return _duration.remember((run, name), _Lane((run, name), active, _active.present, succeeded))
@@ -213,7 +210,7 @@ class Pipeline(Phase):
     _lanes = _run_duration.memo
 
     def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
-        outer, name = place[0], place[1][:LONGEST_NAME]
+        outer, name = place[0], metering.text(place[1])
         self._name = name
         active, succeeded = _runs_active.at(name), _run_duration.at(name, SUCCESS)
         return _run_duration.remember((outer, name), _Lane((name, None), active, _runs_active.present, succeeded))
@@ -254,7 +251,7 @@ def _named(name: Any) -> str:
     """Return the name of a phase, whatever somebody gave for it."""
     if callable(name):
         raise TypeError(f'phase: found {name!r}, expected a name: @phase("...")')
-    return str(name)
+    return metering.text(name)
 
 
 def _end_span(span: trace.Span, error: BaseException | None) -> None:

@@ -82,16 +82,17 @@ def _version() -> str:
 
 def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return attributes that OTLP can carry: what it has no type for becomes text, and text has a bounded length."""
-    if not attributes:
+    if attributes is None:
         return {}
     try:
-        pairs = attributes.items()
-    except AttributeError:
-        warn_once("attributes are a %s, expected a mapping: left out", type(attributes).__name__)
+        return {
+            metering.text(key): value if value.__class__ in _PLAIN else carried(value)
+            for key, value in attributes.items()
+            if value is not None
+        }
+    except Exception as exc:  # a foreign mapping's own code must not reach the caller's work
+        warn_once("attributes are a %s, expected a mapping: left out: %s", type(attributes).__name__, exc)
         return {}
-    return {
-        str(key): value if value.__class__ in _PLAIN else carried(value) for key, value in pairs if value is not None
-    }
 
 
 _PLAIN = frozenset((bool, float))

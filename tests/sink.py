@@ -22,7 +22,7 @@ _REQUESTS = {
 
 
 class Sink:
-    """What arrived. `mode` is `answers`, `503`, `hangs` (takes a request, never answers) or `refuses` (nobody listens)."""
+    """What arrived. `mode` is `answers`, `503`, `hangs` (reads, never answers) or `refuses` (is not there)."""
 
     def __init__(self, mode: str = "answers") -> None:
         self.mode = mode

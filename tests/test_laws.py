@@ -70,22 +70,25 @@ def test_a_counter_is_the_sum_of_what_it_took(values):
     assert series.read() == expected
 
 
+words = st.text(st.characters(exclude_categories=()))  # surrogates too
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats() | words | st.binary(),
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(words, inner),
     max_leaves=10,
 )
 
 
-@given(st.dictionaries(st.text() | st.integers(), anything))
+@given(st.dictionaries(words | st.integers(), anything))
 def test_cleaned_attributes_are_what_otlp_carries(attributes):
     """Text keys; plain values of bounded size, or sequences of one type of them; cleaning twice changes nothing."""
     cleaned = telemetry.clean(attributes)
     for key, value in cleaned.items():
         assert type(key) is str
+        assert key.encode() is not None
         values = value if isinstance(value, list) else [value]
         assert len({type(item) for item in values}) <= 1
         assert all(item is None or type(item) in (str, bool, int, float) for item in values)
+        assert all(item.encode() for item in values if type(item) is str and item)
         assert all(-(2**63) <= item < 2**63 for item in values if type(item) is int)
     if not any(isinstance(value, float) and math.isnan(value) for value in cleaned.values()):
         assert telemetry.clean(cleaned) == cleaned

@@ -379,11 +379,17 @@ def test_attributes_go_to_the_span_and_not_to_the_metric(recorder):
     assert set(point.attributes) == {"llmon.phase", "llmon.outcome"}
 
 
-@pytest.mark.parametrize("name", [None, 7, ["x"], "x" * 10_000_000], ids=["none", "number", "list", "10 MB"])
+@pytest.mark.parametrize(
+    "name",
+    [None, 7, ["x"], "x" * 10_000_000, "half a pair: \ud800"],
+    ids=["none", "number", "list", "10 MB", "surrogate"],
+)
 def test_odd_names_do_not_raise(recorder, name):
-    """What is no text becomes text, and text has a bounded length."""
-    with phase(name):
+    """What is no text becomes text, and text has a bounded length and can be encoded."""
+    with phase(name, {"\ud800": "\ud800"}):
         pass
+    assert recorder.finished[0].name.encode()
+    assert recorder.finished[0].attributes["?"] == "?"
     [point] = recorder.points()[DURATION]
     assert len(point.attributes["llmon.phase"]) <= 256
     assert len(recorder.finished[0].name) <= telemetry.state.longest

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # opts out of typing
+from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
 from otel_llmon import events, exporting, metering, observers, telemetry
@@ -24,6 +25,9 @@ SLOWER = (
     "%s: using it as it is; histograms go through its `record` (some 25 times slower than ours),"
     " and its exit is not bounded by us"
 )
+
+_CONFIG_FILE = getattr(environment_variables, "OTEL_CONFIG_FILE", "")
+"""The variable that names a configuration file, where the SDK knows of any."""
 
 
 class Handle:
@@ -152,14 +156,14 @@ def _settings(given: dict[str, Any], file: str | None) -> Settings:
     return replace(Settings(**{name: value for name, (value, _) in known.items()}), **free)
 
 
-def _start(settings: Settings, version: str | None = None) -> Handle:
+def _start(settings: Settings, version: str | None = None, why: str = "") -> Handle:
     global _handle  # noqa: PLW0603  # one process, one pipeline
     _handle = handle = Handle(settings)
     handle.set_variables()
     missing = providers.missing()
     handle.start(version, missing)
-    if "metrics" not in missing and metering.falls_back() and settings.level != "disabled":
-        telemetry.log.warning(SLOWER, "a MeterProvider was set before")
+    if settings.level != "disabled" and (why or ("metrics" not in missing and metering.falls_back())):
+        telemetry.log.warning(SLOWER, why or "a MeterProvider was set before")
     return handle
 
 
@@ -187,9 +191,9 @@ class Configurator(_BaseConfigurator):
     """What `opentelemetry-instrument` asks next: the providers. It runs what `configure()` runs."""
 
     def _configure(self, **kwargs: Any) -> None:
-        if os.environ.get("OTEL_CONFIG_FILE"):
-            _OTelSDKConfigurator()._configure(**kwargs)  # type: ignore[no-untyped-call]
-            _adopt("OTEL_CONFIG_FILE is set")
+        if os.environ.get(_CONFIG_FILE):
+            _OTelSDKConfigurator()._configure()  # type: ignore[no-untyped-call]
+            _adopt(f"{_CONFIG_FILE} is set")
         elif _handle is None:
             _start(_settings_or_defaults(), kwargs.get("auto_instrumentation_version"))
 
@@ -203,9 +207,7 @@ def after_instrument() -> None:
 
 
 def _adopt(why: str) -> None:
-    handle = _start(replace(_settings_or_defaults(), log_bridge=False))
-    if handle.settings.level != "disabled":
-        telemetry.log.warning(SLOWER, why)
+    _start(replace(_settings_or_defaults(), log_bridge=False), why=why)
 
 
 def _settings_or_defaults() -> Settings:

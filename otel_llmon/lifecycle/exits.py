@@ -5,32 +5,31 @@ All three signals are flushed side by side within one bound. `os._exit` and SIGK
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
 from otel_llmon import observers, telemetry
+from otel_llmon.lifecycle.beside import Call, stand_by
 from otel_llmon.lifecycle.providers import Pipes
 
 UNITS = {"traces": "spans", "logs": "log records", "metrics": "batches of metrics"}
 
 MOMENT = 0.2
-"""Seconds for which SIGTERM holds up the main thread."""
+"""Seconds for which SIGTERM holds up the main thread, and in which exporters may give up when the time is over."""
 
 
 def flush(pipes: Pipes, timeout: float) -> bool:
     """Send what there is; return whether that was done in time."""
     deadline = time.monotonic() + timeout
     observers.read_now(timeout / 4)
-    calls = {signal_: provider.force_flush for signal_, provider in pipes.providers.items()}
-    return not _side_by_side(calls, deadline)
+    return _are_done(_side_by_side("force_flush", pipes).values(), deadline)
 
 
 def stop(pipes: Pipes, timeout: float) -> None:
@@ -39,45 +38,22 @@ def stop(pipes: Pipes, timeout: float) -> None:
     for outlet in pipes.outlets:
         outlet.last = True
     observers.read_now(timeout / 4)
-    late = _side_by_side({signal_: provider.shutdown for signal_, provider in pipes.providers.items()}, deadline)
-    if late:
+    calls = _side_by_side("shutdown", pipes)
+    if not _are_done(calls.values(), deadline):
         for outlet in pipes.outlets:
-            # a shutdown may itself wait for an answer that never comes
-            threading.Thread(target=outlet.shutdown, daemon=True).start()
-        _wait(lambda: not _unsent(pipes), time.monotonic() + min(0.2, timeout))
+            Call(outlet.shutdown).begin()  # which may itself wait for an answer that never comes
+        _are_done(calls.values(), time.monotonic() + MOMENT)  # what is refused now is counted
     observers.detach_all()
-    _report(pipes, timeout, {signal_ for signal_, thread in late.items() if thread.is_alive()})
+    _report(pipes, timeout, {signal_ for signal_, call in calls.items() if not call.is_done(0.0)})
 
 
-def _side_by_side(calls: dict[str, Callable[[], Any]], deadline: float) -> dict[str, threading.Thread]:
-    """Make these calls at once; return the threads of those that are not done in time."""
-    threads = {
-        name: threading.Thread(target=_guarded, args=(call,), name=f"llmon-exit-{name}", daemon=True)
-        for name, call in calls.items()
-    }
-    try:
-        for thread in threads.values():
-            thread.start()
-    except RuntimeError:  # Python 3.12.0 and 3.12.1 start no thread at exit: one after the other, then
-        for name, call in calls.items():
-            if not threads[name].ident and time.monotonic() < deadline:
-                _guarded(call)
-    for thread in threads.values():
-        if thread.ident:
-            thread.join(max(deadline - time.monotonic(), 0.0))
-    return {name: thread for name, thread in threads.items() if thread.is_alive()}
+def _side_by_side(method: str, pipes: Pipes) -> dict[str, Call]:
+    """Call this method of every provider at once."""
+    return {signal_: Call(getattr(provider, method)).begin() for signal_, provider in pipes.providers.items()}
 
 
-def _guarded(call: Callable[[], Any]) -> None:
-    try:
-        call()
-    except Exception as exc:  # a provider's bug must not change how the program ends
-        telemetry.log.warning("flushing: %s: %s", type(exc).__name__, exc)
-
-
-def _wait(done: Callable[[], bool], deadline: float) -> None:
-    while not done() and time.monotonic() < deadline:
-        time.sleep(0.01)
+def _are_done(calls: Iterable[Call], deadline: float) -> bool:
+    return all(call.is_done(deadline) for call in calls)
 
 
 def _unsent(pipes: Pipes) -> dict[str, int]:
@@ -109,15 +85,18 @@ class Doors:
     def __init__(self, flush: Callable[[], Any], stop: Callable[[], Any]) -> None:
         self._flush = flush
         self._stop = stop
-        self.enter()
+        self._leaving: Call | None = None
+        self._process = 0
 
     def enter(self) -> None:
         """Begin in this process, which may be a forked child."""
-        self._leaving: threading.Event | None = None
+        self._leaving = None
         self._process = os.getpid()
+        stand_by()
 
     def watch(self) -> None:
         """Stand at every way out."""
+        self.enter()
         atexit.register(self._at_exit)
         self._watch_sigterm()
         _when_imported("multiprocessing.util", self._watch_children)
@@ -134,7 +113,7 @@ class Doors:
         if self._leaving is None:
             self._stop()
         else:  # SIGTERM came before, and what it began is not done
-            self._leaving.wait()
+            self._leaving.is_done()
 
     def _watch_sigterm(self) -> None:
         if _is_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -149,20 +128,15 @@ class Doors:
         signal.signal(number, signal.SIG_DFL)
         if self._process != os.getpid():  # a child that is not even set up has done nothing
             os.kill(os.getpid(), number)
-        self._leaving = threading.Event()
-        try:
-            _thread.start_new_thread(self._leave_by, (number,))  # threading's own start takes a lock of that kind
-        except RuntimeError:  # as in _side_by_side
-            self._leave_by(number)
-        self._leaving.wait(MOMENT)
+        self._leaving = Call(lambda: self._leave_by(number))
+        self._leaving.begin()
+        self._leaving.is_done(time.monotonic() + MOMENT)
 
     def _leave_by(self, number: int) -> None:
         try:
             self._stop()
         finally:
             os.kill(os.getpid(), number)
-            assert self._leaving is not None
-            self._leaving.set()
 
     def _watch_children(self, util: Any) -> None:
         """Flush at the end of multiprocessing's children, which leave by os._exit and run no atexit."""

@@ -18,6 +18,8 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import Resource
 
+from otel_llmon import telemetry
+
 INSTANCE = "service.instance.id"
 
 _LOCKS: dict[type, Any] = {type(make()): make for make in (threading.Lock, threading.RLock)}
@@ -25,9 +27,10 @@ _IMPORTED_BY_EXPORTERS = ("encodings.idna", "netrc")
 
 
 def prepare() -> None:
-    """Import what exporters would at their first call: a child forked amid an import waits for its end, for ever."""
+    """Import what is else imported at a first use: a child forked amid an import waits for its end, for ever."""
     for name in _IMPORTED_BY_EXPORTERS:
         import_module(name)
+    telemetry.tracer()
 
 
 def renew() -> None:

@@ -85,13 +85,13 @@ class Instrument(Generic[SeriesT]):
             bind()
         try:
             return self.series[self._key(attributes)]
-        except (KeyError, TypeError):
+        except Exception:  # a key that is missing or cannot be one, or a foreign mapping's own failure
             return self._find([self._get(attributes, key) for key in self.row.attributes])
 
     def _get(self, attributes: Any, key: str) -> Any:
         try:
             return (attributes or {}).get(key)
-        except AttributeError:
+        except Exception:
             self._tell("attributes", "%s: attributes are a %s, expected a mapping", type(attributes).__name__)
             return None
 
@@ -202,7 +202,7 @@ class Counter(Instrument[CountSeries]):
             bind()
         try:  # as self.bind() does, without its call
             series = self.series[key(attributes)]
-        except (KeyError, TypeError):
+        except Exception:
             series = self.bind(attributes)
         series.add(value)
 
@@ -269,7 +269,7 @@ class Histogram(Instrument[HistogramSeries]):
             bind()
         try:  # as self.bind() does, without its call
             series = self.series[key(attributes)]
-        except (KeyError, TypeError):
+        except Exception:
             series = self.bind(attributes)
         series.record(value)
 
@@ -359,12 +359,6 @@ def bind() -> None:
             _create(instrument, _bound.meter)
 
 
-def follow() -> None:
-    """Bind if the global provider is another than before; for emitters that keep what they looked up."""
-    if _api._METER_PROVIDER is not _bound.provider:
-        bind()
-
-
 def _readers_of(provider: Any) -> None:
     """Find out how the provider's readers take histograms: binned by our exporter, or value by value."""
     readers = list(getattr(getattr(provider, "_measurement_consumer", None), "_reader_storages", ()))
@@ -427,10 +421,19 @@ def plain(value: Any, longest: int = LONGEST) -> Any:
             kind = value.__class__
         if value is None or kind is bool or kind is float or (kind is int and -_LIMIT <= value < _LIMIT):
             return value
-        text = value if kind is str else str(value)
-        return text if len(text) <= longest else text[:longest]
-    except Exception:  # a foreign object's own code must not reach the caller's work
+    except Exception:  # as in text()
         return f"<{kind.__name__}>"
+    return text(value, longest)
+
+
+def text(value: Any, longest: int = LONGEST) -> str:
+    """Return `value` as text of bounded size that can be sent: half a surrogate pair would take its batch with it."""
+    try:
+        found = value if value.__class__ is str else str(value)
+        found = found if len(found) <= longest else found[:longest]
+        return found if found.isascii() else found.encode("utf-8", "replace").decode()
+    except Exception:  # a foreign object's own code must not reach the caller's work
+        return f"<{type(value).__name__}>"
 
 
 def _number(value: Any) -> float | None:

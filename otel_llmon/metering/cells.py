@@ -24,8 +24,8 @@ from opentelemetry.context import Context
 
 LARGEST = sys.float_info.max
 LARGEST_INT = int(LARGEST)  # comparing an int with an int is the cheaper one
-LOOK_EVERY = 15
-"""Mask: of the values of a bucket that come without a span, the first and every 16th look for a current one."""
+LOOK_EVERY = 63
+"""Mask: of the values of a bucket that come without a span, the first and every 64th look for a current one."""
 
 SCALE = 6
 """Resolution of exponential cells: 64 buckets per power of two, each 1.1 % wide."""

@@ -110,7 +110,10 @@ class _Sampler:
             if self._thread is not None and self._thread.is_alive() and not hanging:
                 return
             self._thread = threading.Thread(target=self._run, name="llmon-observers", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # Python 3.12.0 and 3.12.1 start none at exit
+                self._thread = None
 
     def _hanging(self) -> bool:
         """Tell whether the thread is stuck in a source; count and name it, once for each time it gets stuck."""
@@ -170,6 +173,8 @@ class _Sampler:
             self._asked += 1
             wanted = self._asked
         self.ensure()
+        if self._thread is None:
+            return False
         self._wake.set()
         with self._passed:
             return self._passed.wait_for(lambda: self._passes >= wanted, timeout)
