@@ -6,7 +6,6 @@ import functools
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -95,7 +94,7 @@ class LogBridge(logging.Handler):
             return
         self._busy.now = True
         try:
-            _logs.get_logger(record.name).emit(_translated(record))
+            _logs.get_logger(metering.text(record.name)).emit(_translated(record))
         except Exception:  # logging's own rule: a handler reports its failure to stderr and goes on
             errors.at("logging").add()
             self.handleError(record)
@@ -129,12 +128,8 @@ def _translated(record: logging.LogRecord) -> LogRecord:
         key.CODE_FUNCTION: record.funcName,
         key.CODE_LINE: record.lineno,
     }
-    if record.exc_info and record.exc_info[0] is not None:
-        attributes |= {
-            key.EXCEPTION_TYPE: record.exc_info[0].__name__,
-            key.EXCEPTION_MESSAGE: str(record.exc_info[1]),
-            key.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(*record.exc_info)),
-        }
+    if record.exc_info and record.exc_info[1] is not None:
+        attributes |= telemetry.told_by(record.exc_info[1])
     number = next((number for level, number in _NUMBERS if record.levelno >= level), SeverityNumber.TRACE)
     return LogRecord(
         timestamp=int(record.created * 1e9),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -14,11 +13,13 @@ from opentelemetry.trace import Status, StatusCode
 
 from otel_llmon import metering, telemetry
 from otel_llmon.context import leave, where
+from otel_llmon.decorating import decorated
+from otel_llmon.events import errors as _failed
 from otel_llmon.metering import _api, _bound
 from otel_llmon.metering.cells import HistogramSeries, Series
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
-from otel_llmon.telemetry import DETAILED, state
+from otel_llmon.telemetry import DETAILED, error_type, state, told_by
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -128,10 +129,10 @@ class Phase:
             except ValueError:  # as in leave()
                 pass
         lane, span = self._lane, self._span
-        try:  # noqa: SIM105  # likewise
+        try:
             del lane.present[self]
-        except KeyError:  # a forked child ends what its parent began
-            pass
+        except KeyError:  # a forked child leaves what its parent began, and its parent will report
+            return
         if error is None:
             record = lane.record_success
             record(seconds if seconds > 0 else 0.0, span)  # a clock may have been set back
@@ -146,9 +147,12 @@ class Phase:
         return self
 
     def _start_span(self) -> None:
-        self._span = span = self._make_span()
-        if span.get_span_context().is_valid:
-            self._token = otel_context.attach(trace.set_span_in_context(span))
+        try:
+            self._span = span = self._make_span()
+            if span.get_span_context().is_valid:
+                self._token = otel_context.attach(trace.set_span_in_context(span))
+        except Exception as exc:  # a sampler's or a span processor's own failure, likewise
+            _tell_failure(exc)
 
     def _step_aside(self) -> None:
         """Be current no more, while the clock runs on."""
@@ -156,6 +160,10 @@ class Phase:
             leave(self._token)
         leave(self._in)
         self._token = self._in = None
+
+    def _step(self) -> AbstractContextManager[object]:
+        """Return what makes the phase current for a step of a generator."""
+        return _Step(self)
 
     # what differs between a phase and a pipeline
 
@@ -192,7 +200,7 @@ class Phase:
         found: object = function  # whatever the annotation says
         if not callable(found) or isinstance(found, type):
             raise TypeError(f"phase {self._name!r}: found {function!r}, expected a function to decorate")
-        return _decorated(function, self._fresh)  # type: ignore[return-value]
+        return decorated(function, self._fresh)  # type: ignore[no-any-return]
 
     def _fresh(self) -> Phase:
         return phase(self._name, self._attributes)
@@ -205,6 +213,9 @@ class Pipeline(Phase):
 
     def __init__(self, name: str, attributes: Mapping[str, Any] | None, phases: Sequence[str]) -> None:
         super().__init__(name, attributes)
+        if isinstance(phases, str) or not isinstance(phases, Sequence):
+            telemetry.warn_once("pipeline %r: phases are a %s, expected a list of names", name, type(phases).__name__)
+            phases = ()
         self._expected = tuple(phases)
 
     _lanes = _run_duration.memo
@@ -239,6 +250,12 @@ class _Off(Phase):
     def __exit__(self, kind: object, error: object, trace_back: object) -> None:
         return None
 
+    def _step_aside(self) -> None:
+        pass
+
+    def _step(self) -> AbstractContextManager[object]:
+        return self
+
     def __call__(self, function: FunctionT) -> FunctionT:
         """Return `function` itself."""
         return function
@@ -250,23 +267,27 @@ _OFF = _Off("")
 def _named(name: Any) -> str:
     """Return the name of a phase, whatever somebody gave for it."""
     if callable(name):
-        raise TypeError(f'phase: found {name!r}, expected a name: @phase("...")')
+        raise TypeError(f'found {name!r}, expected a name: @phase("...") or @pipeline("...")')
     return metering.text(name)
 
 
 def _end_span(span: trace.Span, error: BaseException | None) -> None:
-    if error is not None:
-        span.set_attribute(key.ERROR_TYPE, error_type(error))
-        if _outcome(error) == FAILURE and span.is_recording():
-            span.record_exception(error)
-            span.set_status(Status(StatusCode.ERROR, f"{error_type(error)}: {error}"[: state.longest]))
-    span.end()
+    try:
+        if error is not None and span.is_recording():
+            span.set_attribute(key.ERROR_TYPE, error_type(error))
+            if _outcome(error) == FAILURE:
+                facts = told_by(error)
+                span.add_event("exception", facts)
+                description = f"{facts[key.EXCEPTION_TYPE]}: {facts[key.EXCEPTION_MESSAGE]}"
+                span.set_status(Status(StatusCode.ERROR, description))
+        span.end()
+    except Exception as exc:  # a span processor's own failure must not reach the caller's work
+        _tell_failure(exc)
 
 
-def error_type(error: BaseException) -> str:
-    """Return the name of the error's class, with its module unless it is Python's own."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def _tell_failure(exc: Exception) -> None:
+    _failed.at("traces").add()
+    telemetry.warn_once("a phase's span is lost: %s: %s", type(exc).__name__, exc)
 
 
 def _outcome(error: BaseException) -> str:
@@ -292,101 +313,3 @@ class _Step:
         if self._token is not None:
             leave(self._token)
         leave(self._in)
-
-
-def _decorated(function: Callable[..., Any], fresh: Callable[[], Phase]) -> Callable[..., Any]:
-    if inspect.isasyncgenfunction(function):
-
-        @functools.wraps(function)
-        def over_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            return _drive_async(function(*args, **kwargs), fresh())
-
-        return over_async_generator
-
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def over_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            return _drive(function(*args, **kwargs), fresh())
-
-        return over_generator
-
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def over_coroutine(*args: Any, **kwargs: Any) -> Any:
-            with fresh():
-                return await function(*args, **kwargs)
-
-        return over_coroutine
-
-    @functools.wraps(function)
-    def over_function(*args: Any, **kwargs: Any) -> Any:
-        with fresh():
-            return function(*args, **kwargs)
-
-    return over_function
-
-
-def _drive(generator: Generator[Any, Any, Any], running: Phase) -> Generator[Any, Any, Any]:
-    """Yield what `generator` yields, passing on what is sent and thrown, within a phase that ends once."""
-    if running is _OFF:
-        return (yield from generator)
-    running.__enter__()
-    running._step_aside()
-    step = _Step(running)
-    error: BaseException | None = None
-    try:
-        resume: Callable[[], Any] = functools.partial(next, generator)
-        while True:
-            try:
-                with step:
-                    item = resume()
-            except StopIteration as stop:
-                return stop.value
-            try:
-                sent = yield item
-                resume = functools.partial(generator.send, sent)
-            except GeneratorExit:
-                with step:
-                    generator.close()
-                raise
-            except BaseException as thrown:  # the generator decides what becomes of it
-                resume = functools.partial(generator.throw, thrown)
-    except BaseException as exc:
-        error = exc
-        raise
-    finally:
-        running.__exit__(None, error, None)
-
-
-async def _drive_async(generator: AsyncGenerator[Any, Any], running: Phase) -> AsyncGenerator[Any, Any]:
-    """As _drive, for an asynchronous generator."""
-    if not isinstance(running, _Off):
-        running.__enter__()
-        running._step_aside()
-    step = _Step(running) if not isinstance(running, _Off) else running
-    error: BaseException | None = None
-    try:
-        resume: Callable[[], Any] = generator.__anext__
-        while True:
-            try:
-                with step:
-                    item = await resume()
-            except StopAsyncIteration:
-                return
-            try:
-                sent = yield item
-                resume = functools.partial(generator.asend, sent)
-            except GeneratorExit:
-                with step:
-                    await generator.aclose()
-                raise
-            except BaseException as thrown:  # the generator decides what becomes of it
-                resume = functools.partial(generator.athrow, thrown)
-    except BaseException as exc:
-        error = exc
-        raise
-    finally:
-        if not isinstance(running, _Off):
-            running.__exit__(None, error, None)

@@ -30,11 +30,11 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
 
     def __init__(self, items: Iterable[ItemT], name: str, total: int | None = None) -> None:
         self._items = items
-        self.name = name
+        self.name = metering.text(name)
         self.total = total if total is not None else _length(items)
 
     def __len__(self) -> int:
-        if self.total is None:
+        if self.total is None or self.total < 0:
             raise TypeError(f"progress {self.name!r}: nobody knows its length; give total=")
         return self.total
 
@@ -69,5 +69,5 @@ def _report(loop: tuple[str, str | None, str | None], now: str) -> None:
 def _length(items: object) -> int | None:
     try:
         return len(items)  # type: ignore[arg-type]
-    except TypeError:
+    except Exception:  # no length, or a foreign object's own failure to tell it
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from opentelemetry._logs import _internal
 from otel_llmon import metering
 from otel_llmon.errors import LlmonError
 from otel_llmon.metering import SCOPE
+from otel_llmon.semconv import attributes as key
 from otel_llmon.settings import Settings
 
 DISABLED, BASIC, DETAILED, PROFILING = range(4)
@@ -86,8 +88,8 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         return {
-            metering.text(key): value if value.__class__ in _PLAIN else carried(value)
-            for key, value in attributes.items()
+            metering.text(name): value if value.__class__ in _PLAIN else carried(value)
+            for name, value in attributes.items()
             if value is not None
         }
     except Exception as exc:  # a foreign mapping's own code must not reach the caller's work
@@ -96,6 +98,25 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 _PLAIN = frozenset((bool, float))
+
+
+def told_by(error: BaseException) -> dict[str, str]:
+    """Return what an exception says, as upstream's attributes; of a long stack the end, where it was raised."""
+    try:
+        stack = "".join(traceback.format_exception(error))
+    except Exception as exc:  # a foreign exception's own code must not replace the exception
+        stack = f"<{type(exc).__name__} while formatting>"
+    return {
+        key.EXCEPTION_TYPE: error_type(error),
+        key.EXCEPTION_MESSAGE: metering.text(error, state.longest),
+        key.EXCEPTION_STACKTRACE: metering.text(stack[-state.longest :], state.longest),
+    }
+
+
+def error_type(error: BaseException) -> str:
+    """Return the name of an exception's class, with its module unless it is Python's own."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def carried(value: Any) -> Any:

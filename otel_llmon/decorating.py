@@ -1,0 +1,110 @@
+"""Functions of every kind with each call in a phase: plain ones, coroutines, generators, asynchronous generators.
+
+A generator's phase is current while the generator's own code runs, and never while its consumer's does.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+
+def decorated(function: Any, fresh: Callable[[], Any]) -> Any:
+    """Return `function` with each call in the phase that `fresh()` makes."""
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(decorated(function.__func__, fresh))
+    # what an object does when it is called, its class says
+    code = function if inspect.isroutine(function) or isinstance(function, functools.partial) else function.__call__
+    if inspect.isasyncgenfunction(code):
+
+        @functools.wraps(function)
+        def over_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            return _drive_async(function(*args, **kwargs), fresh())
+
+        return over_async_generator
+
+    if inspect.isgeneratorfunction(code):
+
+        @functools.wraps(function)
+        def over_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            return _drive(function(*args, **kwargs), fresh())
+
+        return over_generator
+
+    if inspect.iscoroutinefunction(code):
+
+        @functools.wraps(function)
+        async def over_coroutine(*args: Any, **kwargs: Any) -> Any:
+            with fresh():
+                return await function(*args, **kwargs)
+
+        return over_coroutine
+
+    @functools.wraps(function)
+    def over_function(*args: Any, **kwargs: Any) -> Any:
+        with fresh():
+            return function(*args, **kwargs)
+
+    return over_function
+
+
+def _drive(generator: Generator[Any, Any, Any], running: Any) -> Generator[Any, Any, Any]:
+    """Yield what `generator` yields, passing on what is sent and thrown, within a phase that ends once."""
+    running.__enter__()
+    running._step_aside()
+    step = running._step()
+    error: BaseException | None = None
+    try:
+        resume: Callable[[], Any] = functools.partial(next, generator)
+        while True:
+            try:
+                with step:
+                    item = resume()
+            except StopIteration as stop:
+                return stop.value
+            try:
+                sent = yield item
+                resume = functools.partial(generator.send, sent)
+            except GeneratorExit:
+                with step:
+                    generator.close()
+                raise
+            except BaseException as thrown:  # the generator decides what becomes of it
+                resume = functools.partial(generator.throw, thrown)
+    except BaseException as exc:
+        error = exc
+        raise
+    finally:
+        running.__exit__(None, error, None)
+
+
+async def _drive_async(generator: AsyncGenerator[Any, Any], running: Any) -> AsyncGenerator[Any, Any]:
+    """As _drive, for an asynchronous generator: Python has no way to write both as one."""
+    running.__enter__()
+    running._step_aside()
+    step = running._step()
+    error: BaseException | None = None
+    try:
+        resume: Callable[[], Any] = generator.__anext__
+        while True:
+            try:
+                with step:
+                    item = await resume()
+            except StopAsyncIteration:
+                return
+            try:
+                sent = yield item
+                resume = functools.partial(generator.asend, sent)
+            except GeneratorExit:
+                with step:
+                    await generator.aclose()
+                raise
+            except BaseException as thrown:  # the generator decides what becomes of it
+                resume = functools.partial(generator.athrow, thrown)
+    except BaseException as exc:
+        error = exc
+        raise
+    finally:
+        running.__exit__(None, error, None)
