@@ -46,7 +46,7 @@ class _LastWords(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the first reason, not what follows from it."""
-        if not getattr(self._said, "reason", ""):
+        if not getattr(self._said, "reason", "") and "encode key" not in str(record.msg):
             transient = str(record.msg).startswith("Transient") and isinstance(record.args, tuple)
             self._said.reason = _short(str(record.args[0]) if transient else record.getMessage())  # type: ignore[index]
 
@@ -66,6 +66,7 @@ def _short(text: str) -> str:
 
 
 _words = _LastWords()
+_UNFIT = "Failed to encode"
 
 
 def keep_words() -> None:
@@ -124,8 +125,14 @@ class Outlet:
         try:
             sent = bool(self.inner.export(batch, **options).name == "SUCCESS")
             reason = _words.take()
+            unfit = reason.startswith(_UNFIT)
         except Exception as exc:  # an exporter's bug costs its batch, never the thread that exports
             sent, reason = False, _short(f"{type(exc).__name__}: {exc}")
+            unfit = not isinstance(exc, OSError)  # older exporters raise what the network or the encoder raised
+        if unfit and not sent and (halves := self._halves(batch)):
+            # one item cannot be encoded: the others need not be lost with it
+            halves_sent = [self.hand_over(half, self._count(half), **options) for half in halves]
+            return all(halves_sent)
         if sent:
             self.pending = 0
             _exported.at(self.signal).add(count)
@@ -136,6 +143,14 @@ class Outlet:
         self._fail(count, reason)
         return False
 
+    def _halves(self, batch: Any) -> list[Any]:
+        """Return a batch in two parts, or nothing where it has one item."""
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]] if middle else []
+
+    def _count(self, batch: Any) -> int:
+        return len(batch)
+
     def _fail(self, count: int, reason: str) -> None:
         self.pending, self.lost = 0, self.lost + count
         self.reason = reason or self.reason or "the exporter gave no reason"
@@ -144,7 +159,7 @@ class Outlet:
             self._failing = True
             _log.warning("%s: not sent, trying on with what comes next: %s", self.signal, self.reason)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Pass on."""
         return bool(self.inner.force_flush(timeout_millis))
 
@@ -202,9 +217,17 @@ class MetricExporter(Outlet, metrics_export.MetricExporter):
         sent = self.hand_over(data, 1, timeout_millis=timeout_millis, **kwargs)
         return MetricExportResult.SUCCESS if sent else MetricExportResult.FAILURE
 
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Pass on."""
-        return bool(self.inner.force_flush(timeout_millis))
+    def _halves(self, batch: MetricsData) -> list[MetricsData]:
+        single = [
+            replace(resource, scope_metrics=[replace(scope, metrics=[metric])])
+            for resource in batch.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+        return [MetricsData(half) for half in super()._halves(single)]
+
+    def _count(self, batch: MetricsData) -> int:  # noqa: ARG002  # metrics are counted by the batch
+        return 1
 
 
 def with_histograms(data: MetricsData, points: Points) -> MetricsData:

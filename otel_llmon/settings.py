@@ -240,6 +240,8 @@ def _mapping(path: str) -> dict[Any, Any]:
         raise SettingsError(f"{path}: {(exc.strerror or str(exc)).lower()}, check {CONFIG}") from exc
     except yaml.YAMLError as exc:
         raise SettingsError(f"{path}: {_place(exc)}, expected YAML") from exc
+    except (ValueError, RecursionError) as exc:  # from a date such as 2024-99-99, or from [[[[[...
+        raise SettingsError(f"{path}: {exc}, expected YAML") from exc
     if content is None:
         return {}
     if not isinstance(content, dict):

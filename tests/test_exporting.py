@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace.export import SpanExporter as InnerExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_llmon import exporting
 from otel_llmon.exporting import SpanExporter
+from otel_llmon.testing import _KeepMetrics
 
 REFUSED = (
     "HTTPConnectionPool(host='localhost', port=4318): Max retries exceeded (Caused by NewConnectionError("
@@ -125,3 +129,60 @@ def test_exporters_log_lines_stay_where_somebody_asked_for_them():
         assert not logger.propagate
     finally:
         logger.handlers[:], logger.propagate, logger.level = before
+
+
+class Picky(Inner):
+    """An exporter that cannot encode some items: the older ones raise then, the newer ones log."""
+
+    def __init__(self, raises: bool) -> None:
+        super().__init__()
+        self.raises = raises
+        self.sent: list[int] = []
+
+    def export(self, spans):
+        if any(item < 0 for item in spans):
+            if self.raises:
+                raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+            exporting._words.emit(
+                logging.LogRecord("x", logging.ERROR, "f", 1, "Failed to encode span batch: %s", ("surrogates",), None)
+            )
+            return SpanExportResult.FAILURE
+        self.sent += spans
+        return SpanExportResult.SUCCESS
+
+
+@pytest.mark.parametrize("raises", [True, False], ids=["older SDK", "newer SDK"])
+def test_an_item_that_cannot_be_encoded_is_lost_alone(llmon_recorder, raises):
+    """The batch is halved until what is left is the culprit."""
+    outlet = SpanExporter(inner := Picky(raises))
+    outlet.export([*range(100), -1, *range(100, 200), -2])
+    assert inner.sent == list(range(200))
+    assert sent(llmon_recorder) == (200, 2)
+
+
+def test_a_metric_that_cannot_be_encoded_is_lost_alone(rows):
+    """Half a surrogate pair in a user's own attribute does not keep the other metrics back, on either SDK."""
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+    arrived = []
+
+    class Encoding(_KeepMetrics):
+        def export(self, metrics_data, *_, **__):
+            arrived.extend(
+                metric.name
+                for resource in encode_metrics(metrics_data).resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+            )
+            return super().export(metrics_data)
+
+    outlet = exporting.MetricExporter(Encoding(None, None))
+    reader = PeriodicExportingMetricReader(outlet, export_interval_millis=math.inf)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    meter = provider.get_meter("user")
+    meter.create_counter("good").add(1)
+    meter.create_counter("bad", unit="1", description="half a pair: \ud800").add(1)
+    reader.collect()
+    assert "good" in arrived
+    assert "bad" not in arrived
+    assert outlet.lost == 1

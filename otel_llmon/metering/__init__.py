@@ -330,7 +330,10 @@ def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
         "gauge": meter.create_observable_gauge,
     }[instrument.row.kind]
     row = instrument.row
-    create(row.name, [partial(_observe, row.name)], row.unit, row.description)
+    try:
+        create(row.name, [partial(_observe, row.name)], row.unit, row.description)
+    except Exception as exc:  # a meter that does not like a name costs that metric, not the others
+        _log.warning("%s: not reported: %s", row.name, exc)
 
 
 def _observe(name: str, _: CallbackOptions) -> list[Observation]:

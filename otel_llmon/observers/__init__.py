@@ -67,6 +67,7 @@ class _Sampler:
         self._passes = 0
         self._asked = 0
         self._thread: threading.Thread | None = None
+        self._current: _Source | None = None
         self._stopped = False
 
     def after_fork(self) -> None:
@@ -116,13 +117,13 @@ class _Sampler:
                 self._thread = None
 
     def _hanging(self) -> bool:
-        """Tell whether the thread is stuck in a source; count and name it, once for each time it gets stuck."""
-        now, found = self.clock(), False
-        for source in self.sources.values():
-            if source.busy_since is not None and now - source.busy_since > PATIENCE:
-                found = found or source.told != "hangs"
-                self._fail(source, "hangs", f"no answer for {PATIENCE:g} s; going on without it")
-        return found
+        """Tell whether the thread is stuck in the source that it reads now; if so, count and name that source."""
+        source = self._current
+        if source is None or source.busy_since is None or self.clock() - source.busy_since <= PATIENCE:
+            return False
+        self._current = None
+        self._fail(source, "hangs", f"no answer for {PATIENCE:g} s; going on without it")
+        return True
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -131,6 +132,7 @@ class _Sampler:
             self._wake.clear()
             for source in list(self.sources.values()):
                 if source.busy_since is None:
+                    self._current = source
                     self._read(source)
                 if self._thread is not me:  # it took so long that another took over
                     return
@@ -152,15 +154,14 @@ class _Sampler:
             if source.told != "nothing":
                 source.told = "nothing"
                 telemetry.log.info("%s: %s", source.name, exc)
-        except Exception as exc:  # the guard around foreign code: it costs this source's readings and nothing else
+        except BaseException as exc:  # the guard around foreign code, sys.exit() too: it costs this source's readings
             source.readings = {}
             self._fail(source, "fails", f"{type(exc).__name__}: {exc}")
         finally:
             source.busy_since = None
 
     def _fail(self, source: _Source, how: str, why: str) -> None:
-        if how == "fails" or source.told != how:
-            errors.at(source.name).add()
+        errors.at(source.name).add()
         if source.told != how:
             source.told = how
             telemetry.log.warning("observer %s %s: %s", source.name, how, why)
@@ -223,7 +224,7 @@ def detach_all() -> None:
 def gauge(
     name: str,
     read: Callable[[], float | None],
-    unit: str = "1",
+    unit: str = "",
     attributes: Mapping[str, Any] | None = None,
     description: str = "",
 ) -> None:
@@ -238,16 +239,23 @@ def gauge(
         )
     if not callable(read):
         raise SettingsError(f"gauge {name!r}: found {read!r}, expected a function that returns a number")
-    fixed = telemetry.clean(attributes)
-    row = Metric(name, "gauge", str(unit), str(description), tuple(fixed))
-    if metering.instrument_of(row).row.kind != "gauge":
+    if str(unit) != unit or not unit.isascii() or len(unit) > 63:
         raise SettingsError(
-            f"gauge {name!r}: there is a {metering.instrument_of(row).row.kind} of this name; choose another"
+            f"gauge {name!r}: unit {unit!r}: expected one like By, s or {{job}}: ASCII, 63 characters at most"
         )
+    fixed = telemetry.clean(attributes)
+    row = Metric(name, "gauge", unit, metering.text(description), tuple(fixed))
+    instrument = metering.instrument_of(row)
+    if instrument.row.kind != "gauge":
+        raise SettingsError(f"gauge {name!r}: there is a {instrument.row.kind} of this name; choose another")
 
     def observe() -> Sequence[Reading]:
         value = read()
         return [] if value is None else [Reading(row, value, fixed)]
 
     suffix = ",".join(f"{key}={value}" for key, value in sorted(fixed.items()))
-    sampler.add(_Source(f"{name}{{{suffix}}}" if suffix else name, observe, {row.name: row}, None))
+    source = f"{name}{{{suffix}}}" if suffix else name
+    if source not in instrument.sources and len(instrument.sources) >= row.cap:
+        telemetry.warn_once("gauge %r: more than %s sets of attributes, the others are left out", name, row.cap)
+        return
+    sampler.add(_Source(source, observe, {row.name: row}, None))
