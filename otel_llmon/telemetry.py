@@ -24,6 +24,8 @@ LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling
 LONGEST_SEQUENCE = 128
 """Items of a sequence that an attribute keeps."""
 
+DEFAULTS = "%s; going on with the defaults"
+
 log = logging.getLogger("otel_llmon")
 _told: set[str] = set()
 _api: Any = trace if hasattr(trace, "_TRACER_PROVIDER") else SimpleNamespace(_TRACER_PROVIDER=None)
@@ -132,7 +134,7 @@ def _first_level() -> None:
     try:
         state.apply(Settings.load())
     except LlmonError as exc:
-        log.warning("%s; going on with the defaults", exc)
+        warn_once(DEFAULTS, exc)
 
 
 _first_level()

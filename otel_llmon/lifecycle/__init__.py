@@ -17,14 +17,18 @@ from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
 from otel_llmon import events, exporting, metering, observers, telemetry
-from otel_llmon.errors import LlmonError
+from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.lifecycle import exits, forks, providers
+from otel_llmon.observers import check
 from otel_llmon.settings import Settings, effective
 
 SLOWER = (
     "%s: using it as it is; histograms go through its `record` (some 25 times slower than ours),"
     " and its exit is not bounded by us"
 )
+
+LONGEST_FLUSH = 3600.0
+"""Seconds that a flush may take at the very most; locks take no infinite ones."""
 
 _CONFIG_FILE = getattr(environment_variables, "OTEL_CONFIG_FILE", "")
 """The variable that names a configuration file, where the SDK knows of any."""
@@ -56,9 +60,7 @@ class Handle:
             exits.stop(self._pipes, seconds)
             events.unbridge_logging()
             self._doors.leave()
-            for name, value in self._variables.items():
-                if os.environ.get(name) == value:
-                    del os.environ[name]
+            self.unset_variables()
 
     @contextmanager
     def _one_at_a_time(self, timeout: float | None) -> Iterator[tuple[bool, float]]:
@@ -66,7 +68,7 @@ class Handle:
 
         A process may be on its way out by two doors at once, and leaves when the first is done.
         """
-        seconds = self.settings.exit_timeout if timeout is None else timeout
+        seconds = min(max(self.settings.exit_timeout if timeout is None else timeout, 0.0), LONGEST_FLUSH)
         deadline = time.monotonic() + seconds
         lock = self._lock
         first = lock.acquire(timeout=seconds)
@@ -106,6 +108,12 @@ class Handle:
         self._variables |= providers.environment(self.settings)
         os.environ.update(self._variables)
 
+    def unset_variables(self) -> None:
+        """Take out what was set, unless somebody changed it."""
+        for name, value in self._variables.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
+
     def after_fork(self) -> None:
         """Name the child, and give it a lock of its own."""
         self._lock = threading.RLock()
@@ -115,6 +123,7 @@ class Handle:
 
 
 _handle: Handle | None = None
+_starting = threading.RLock()
 
 
 def configure(
@@ -132,7 +141,11 @@ def configure(
     Raises SettingsError for a setting that is unknown or not allowed.
     """
     given = {"service": service, "endpoint": endpoint, "level": level, "observers": observers}
-    settings = _settings({name: value for name, value in given.items() if value is not None}, file)
+    with _starting:
+        return _configured(_settings({name: value for name, value in given.items() if value is not None}, file))
+
+
+def _configured(settings: Settings) -> Handle:
     if _handle is not None:
         if not _handle._open:
             telemetry.log.warning(
@@ -153,15 +166,22 @@ def shutdown(timeout: float | None = None) -> None:
 def _settings(given: dict[str, Any], file: str | None) -> Settings:
     known = effective(os.environ, file)
     free = {name: value for name, value in given.items() if known[name][1] != "environment"}
-    return replace(Settings(**{name: value for name, (value, _) in known.items()}), **free)
+    settings = replace(Settings(**{name: value for name, (value, _) in known.items()}), **free)
+    check(*settings.observers)
+    return settings
 
 
 def _start(settings: Settings, version: str | None = None, why: str = "") -> Handle:
     global _handle  # noqa: PLW0603  # one process, one pipeline
-    _handle = handle = Handle(settings)
-    handle.set_variables()
+    handle = Handle(settings)
     missing = providers.missing()
-    handle.start(version, missing)
+    try:
+        handle.set_variables()
+        handle.start(version, missing)
+    except Exception as exc:
+        handle.unset_variables()
+        raise SettingsError(f"OpenTelemetry takes no such settings: {exc}") from exc
+    _handle = handle
     if settings.level != "disabled" and (why or ("metrics" not in missing and metering.falls_back())):
         telemetry.log.warning(SLOWER, why or "a MeterProvider was set before")
     return handle
@@ -195,7 +215,10 @@ class Configurator(_BaseConfigurator):
             _OTelSDKConfigurator()._configure()  # type: ignore[no-untyped-call]
             _adopt(f"{_CONFIG_FILE} is set")
         elif _handle is None:
-            _start(_settings_or_defaults(), kwargs.get("auto_instrumentation_version"))
+            try:
+                _start(_settings_or_defaults(), kwargs.get("auto_instrumentation_version"))
+            except LlmonError as exc:
+                telemetry.log.warning("%s; going on without telemetry", exc)
 
 
 def after_instrument() -> None:
@@ -211,10 +234,11 @@ def _adopt(why: str) -> None:
 
 
 def _settings_or_defaults() -> Settings:
-    """Return the settings, or the defaults where they are wrong: an app must start, and `telemetry` has told why."""
+    """Return the settings, or the defaults where they are wrong: an app must start, and is told why once."""
     try:
-        return Settings.load()
-    except LlmonError:
+        return _settings({}, None)
+    except LlmonError as exc:
+        telemetry.warn_once(telemetry.DEFAULTS, exc)
         return Settings()
 
 

@@ -1,25 +1,17 @@
-"""Calls in threads of their own, for the way out: also where Python starts no thread any more.
+"""Calls in threads of their own, for the way out.
 
-Python 3.12.0 and 3.12.1 start none once the interpreter ends, so there some stand by. `_thread` is used as it is:
-`threading` takes a lock to start a thread, which whoever a signal has interrupted may hold.
+`_thread` is used as it is: `threading` takes a lock to start a thread, which whoever a signal has interrupted may hold.
 """
 
 from __future__ import annotations
 
 import _thread
-import sys
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, Self
 
 from otel_llmon import telemetry
-
-STANDBYS = 7 if (3, 12) <= sys.version_info < (3, 12, 2) else 0
-"""Threads that stand by: as many as there are providers, exporters to close, and a signal handler."""
-
-_waiting: SimpleQueue[Call] = SimpleQueue()
 
 
 class Call:
@@ -35,11 +27,8 @@ class Call:
         """Make the call beside this thread, or in it where there can be no other."""
         try:
             _thread.start_new_thread(self, ())
-        except RuntimeError:
-            if STANDBYS:
-                _waiting.put(self)
-            else:
-                self()
+        except RuntimeError:  # Python 3.12.0 and 3.12.1 start no thread once the interpreter ends
+            self()
         return self
 
     def __call__(self) -> None:
@@ -54,16 +43,3 @@ class Call:
     def is_done(self, deadline: float | None = None) -> bool:
         """Wait until the call is done or `time.monotonic()` is there; return whether it is done."""
         return self._done.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
-
-
-def stand_by() -> None:
-    """Have threads of this process stand by, where Python will start none at its end."""
-    global _waiting  # noqa: PLW0603  # one queue per process
-    _waiting = SimpleQueue()
-    for _ in range(STANDBYS):
-        _thread.start_new_thread(_serve, ())
-
-
-def _serve() -> None:
-    while True:
-        _waiting.get()()

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from otel_llmon import observers, telemetry
-from otel_llmon.lifecycle.beside import Call, stand_by
+from otel_llmon.lifecycle.beside import Call
 from otel_llmon.lifecycle.providers import Pipes
 
 UNITS = {"traces": "spans", "logs": "log records", "metrics": "batches of metrics"}
@@ -92,7 +92,6 @@ class Doors:
         """Begin in this process, which may be a forked child."""
         self._leaving = None
         self._process = os.getpid()
-        stand_by()
 
     def watch(self) -> None:
         """Stand at every way out."""
@@ -116,8 +115,12 @@ class Doors:
             self._leaving.is_done()
 
     def _watch_sigterm(self) -> None:
-        if _is_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            return
+        if _is_main_thread():
             signal.signal(signal.SIGTERM, self._on_sigterm)
+        else:
+            telemetry.log.warning("SIGTERM will end this process unflushed: call configure() in the main thread")
 
     def _on_sigterm(self, number: int, _: FrameType | None) -> None:
         """Stop, then end by the same signal.

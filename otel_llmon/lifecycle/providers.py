@@ -35,7 +35,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http,database",
         "OTEL_BSP_MAX_QUEUE_SIZE": "8192",
         "OTEL_BLRP_MAX_QUEUE_SIZE": "8192",
-        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": str(settings.max_value_length),
     }
     if settings.endpoint is not None:
         wanted["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.endpoint

@@ -200,20 +200,22 @@ def attach(*observers: str | Any, every: float | None = None) -> None:
 
     Raises SettingsError for a name that is not known.
     """
+    check(*observers)
     if every is not None:
         sampler.beat = every
     for observer in observers:
-        module = import_module(_home(observer)) if isinstance(observer, str) else observer
+        module = import_module(OBSERVERS[observer]) if isinstance(observer, str) else observer
         name = observer if isinstance(observer, str) else module.__name__
         if name not in sampler.sources:
             observe = module.watch() if hasattr(module, "watch") else module.observe
             sampler.add(_Source(name, observe, {row.name: row for row in module.ROWS}, None))
 
 
-def _home(name: str) -> str:
-    if name not in OBSERVERS:
-        raise SettingsError(f"observer {name!r}: expected one of {', '.join(OBSERVERS)}")
-    return OBSERVERS[name]
+def check(*observers: str | Any) -> None:
+    """Raise SettingsError where one of these is a name that is not known."""
+    for name in observers:
+        if isinstance(name, str) and name not in OBSERVERS:
+            raise SettingsError(f"observer {name!r}: expected one of {', '.join(OBSERVERS)}")
 
 
 def detach_all() -> None:
