@@ -198,7 +198,7 @@ class Phase:
     def __call__(self, function: FunctionT) -> FunctionT:
         """Return `function` with every call in a phase of its own."""
         found: object = function  # whatever the annotation says
-        if not callable(found) or isinstance(found, type):
+        if isinstance(found, type) or not (callable(found) or isinstance(found, classmethod)):
             raise TypeError(f"phase {self._name!r}: found {function!r}, expected a function to decorate")
         return decorated(function, self._fresh)  # type: ignore[no-any-return]
 

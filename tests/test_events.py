@@ -120,6 +120,23 @@ def test_what_the_program_logs_arrives_with_the_spans_ids(bridged):
     assert record.span_id == bridged.spans()["train"].context.span_id
 
 
+def test_a_logged_exception_that_cannot_say_what_it_is_arrives_all_the_same(bridged):
+    """Its class and its stack are known."""
+
+    class UnspeakableError(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    try:
+        raise UnspeakableError
+    except UnspeakableError:
+        logging.getLogger("app").exception("failed: \ud800")
+    [record] = bridged.logs()
+    assert record.body == "failed: ?"
+    assert record.attributes["exception.message"] == "<UnspeakableError>"
+    assert record.attributes["exception.type"].endswith("UnspeakableError")
+
+
 def test_the_bridge_survives_dict_config(bridged):
     """Also where dictConfig was imported by name before the bridge was there."""
     dictConfig(

@@ -297,6 +297,61 @@ def test_configure_refuses_an_endpoint_that_is_no_url(program):
     assert ended.stderr.splitlines()[-1].startswith("otel_llmon.errors.SettingsError: endpoint='nonsense'")
 
 
+@pytest.mark.parametrize(
+    ("mistake", "environ"),
+    [
+        ("observers=['bogus']", {}),
+        ("service='a\\0b'", {}),
+        ("level='loud'", {}),
+        ("", {"OTEL_TRACES_EXPORTER": "bogus"}),
+    ],
+)
+def test_a_configure_that_fails_may_be_called_again(mistake, environ, program, sink):
+    """The error is a SettingsError, and leaves nothing half built."""
+    source = f"""
+import os, otel_llmon
+from otel_llmon.errors import SettingsError
+try:
+    otel_llmon.configure({mistake})
+except SettingsError as exc:
+    print(exc)
+os.environ.pop("OTEL_TRACES_EXPORTER", None)
+otel_llmon.configure("app")
+from work import work
+work(10)
+"""
+    ended = program(source, **environ)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.strip()
+    assert sink.operations() == all_of(10)
+
+
+def test_an_unknown_observer_is_one_line_under_opentelemetry_instrument(program, sink):
+    """The program starts with the defaults."""
+    ended = program("from work import work; work(10)", instrumented=True, OTEL_LLMON_OBSERVERS="bogus")
+    assert [line for line in ended.stderr.splitlines() if line] == [
+        "observer 'bogus': expected one of host, process; going on with the defaults"
+    ]
+    assert sink.operations() == all_of(10)
+
+
+def test_configure_outside_the_main_thread_says_what_it_cannot_do(program, sink):
+    """Python sets signal handlers in the main thread only; everything else works, also from many threads at once."""
+    source = """
+import threading, otel_llmon
+handles = set()
+threads = [threading.Thread(target=lambda: handles.add(otel_llmon.configure("app"))) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(handles) == 1
+from work import work
+work(10)
+"""
+    ended = program(source)
+    assert ended.stderr == "SIGTERM will end this process unflushed: call configure() in the main thread\n"
+    assert sink.operations() == all_of(10)
+
+
 def test_what_the_program_says_yields_to_the_environment(program, sink):
     """Arguments stand where no variable does."""
     source = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import types
 
@@ -177,6 +178,32 @@ def test_a_gauge_that_fails_or_returns_nonsense_is_counted(recorder, sampler):
     assert "bad.error" not in points
     assert recorder.value("llmon.self.refused", {"llmon.source": "bad.text", "llmon.reason": "type"}) >= 1
     assert recorder.value("llmon.self.errors", {"llmon.source": "bad.error"}) >= 1
+
+
+def test_a_gauge_that_exits_costs_its_own_readings(recorder, sampler):
+    """sys.exit() in a function that is read ends nothing but that reading."""
+    gauge("before", lambda: 1)
+    gauge("exits", lambda: sys.exit(3))
+    gauge("after", lambda: 3)
+    read()
+    assert {"before", "after"} <= set(recorder.points())
+    assert recorder.value("llmon.self.errors", {"llmon.source": "exits"}) >= 1
+
+
+def test_gauges_of_one_name_are_bounded(recorder, sampler, caplog):
+    """What is past the cap is left out, and said once."""
+    for number in range(1500):
+        gauge("queue.depth", lambda: 1, attributes={"queue": number})
+    read()
+    assert len(recorder.points()["queue.depth"]) == 1000
+    assert caplog.text.count("more than 1000 sets of attributes") == 1
+
+
+@pytest.mark.parametrize("unit", ["µs", "x" * 64, 7, None])
+def test_a_gauge_with_a_unit_that_opentelemetry_does_not_take_is_an_error(unit):
+    """It would raise in every pipeline from then on."""
+    with pytest.raises(SettingsError, match="expected one like By, s or"):
+        gauge("queue.depth", lambda: 1, unit)
 
 
 @pytest.mark.parametrize("name", ["", "1st", "with space", "x" * 300, 7, None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import threading
 
 import pytest
@@ -108,6 +109,78 @@ def test_an_exit_is_judged_by_its_code(recorder, code, outcome):
     assert durations(recorder) == {("main", None, outcome): 1}
 
 
+class _UnspeakableError(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "error", [_UnspeakableError(), ValueError("half a pair: \ud800"), ValueError("x" * 10_000_000)]
+)
+def test_whatever_an_exception_says_it_passes_and_its_span_ends(recorder, error):
+    """Its own code cannot take its place, and its text is of bounded length and can be encoded."""
+    with pytest.raises(type(error)) as caught, phase("load"):
+        raise error
+    assert caught.value is error
+    [exception] = recorder.spans()["load"].events
+    for text in exception.attributes.values():
+        assert len(text.encode()) <= telemetry.state.longest
+    assert (
+        "in test_whatever_an_exception_says" in exception.attributes["exception.stacktrace"] or len(str(error)) > 8192
+    )
+
+
+class _Broken:
+    """A span processor, or a sampler, with a bug."""
+
+    def on_start(self, *_, **__):
+        raise RuntimeError("processor")
+
+    on_end = _on_ending = on_start
+
+    def shutdown(self):
+        pass
+
+    def force_flush(self, *_):
+        return True
+
+
+def test_a_span_processor_with_a_bug_costs_spans_and_no_work(recorder, caplog):
+    """The user's own code in the pipeline raises into us, and no further; durations are counted all the same."""
+    recorder.tracer_provider.add_span_processor(_Broken())
+    with phase("load"):
+        pass
+    assert durations(recorder) == {("load", None, "success"): 1}
+    assert recorder.value("llmon.self.errors", {"llmon.source": "traces"}) >= 1
+    assert caplog.text.count("a phase's span is lost: RuntimeError: processor") == 1
+
+
+@pytest.mark.parametrize("phases", [None, 5, "load", {"a": 1}], ids=repr)
+def test_expected_phases_that_are_no_list_are_left_out(recorder, caplog, phases):
+    """The run goes on, and one line says what was found."""
+    with pipeline("ingest", phases):
+        pass
+    assert "llmon.pipeline.phases" not in recorder.spans()["ingest"].attributes
+    assert "expected a list of names" in caplog.text
+
+
+def test_a_forked_child_does_not_report_what_its_parent_began(recorder):
+    """It leaves the phase without a word; what it begins itself is its own."""
+    with phase("parent"):
+        child = os.fork()
+        if not child:
+            before = len(recorder.finished)
+    if not child:
+        with phase("child"):
+            pass
+        mine = {span.name for span in recorder.finished[before:]}
+        os._exit(0 if mine == {"child"} and set(durations(recorder)) == {("child", None, "success")} else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert durations(recorder) == {("parent", None, "success"): 1}
+
+
 def test_the_active_count_goes_up_and_down(recorder):
     """While a phase runs it is counted, and no longer."""
     active = {"llmon.phase": "load", "llmon.pipeline": "ingest"}
@@ -129,6 +202,39 @@ def test_a_decorated_function_keeps_its_name_arguments_and_result(recorder):
     assert (factorial.__name__, factorial.__doc__) == ("factorial", "Multiply.")
     assert durations(recorder) == {("fact", None, "success"): 4}
     assert len({span.context.trace_id for span in recorder.finished}) == 1
+
+
+def test_a_static_or_class_method_may_be_decorated_outside_too(recorder):
+    """Either order of the two decorators works."""
+
+    class Model:
+        @phase("s")
+        @staticmethod
+        def double(number):
+            return 2 * number
+
+        @phase("c")
+        @classmethod
+        def of(cls):
+            return cls
+
+    assert Model().double(2) == Model.double(2) == 4
+    assert Model.of() is Model
+    assert set(recorder.spans()) == {"s", "c"}
+
+
+def test_an_object_with_an_asynchronous_call_is_timed_while_it_waits(recorder, clock):
+    """What is decorated is what its class says."""
+
+    class Fetch:
+        async def __call__(self):
+            await asyncio.sleep(0)
+            clock.now += 0.2
+            return current()
+
+    assert asyncio.run(phase("fetch")(Fetch())()) == "fetch"
+    [point] = recorder.points()[DURATION]
+    assert point.sum == pytest.approx(0.2)
 
 
 def test_anything_that_can_be_called_may_be_decorated(recorder):

@@ -175,6 +175,7 @@ def _start(settings: Settings, version: str | None = None, why: str = "") -> Han
     global _handle  # noqa: PLW0603  # one process, one pipeline
     handle = Handle(settings)
     missing = providers.missing()
+    _check_endpoint()
     try:
         handle.set_variables()
         handle.start(version, missing)
@@ -185,6 +186,15 @@ def _start(settings: Settings, version: str | None = None, why: str = "") -> Han
     if settings.level != "disabled" and (why or ("metrics" not in missing and metering.falls_back())):
         telemetry.log.warning(SLOWER, why or "a MeterProvider was set before")
     return handle
+
+
+def _check_endpoint() -> None:
+    """Say in one line what the exporter would say with every batch."""
+    name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    found = os.environ.get(name, "")
+    by_http = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http").startswith("http")
+    if found and by_http and not found.lower().startswith(("http://", "https://")):
+        telemetry.log.warning("%s=%r: expected a URL such as http://localhost:4318; nothing will arrive", name, found)
 
 
 def _exponential_asked() -> bool:
