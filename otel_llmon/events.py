@@ -16,6 +16,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otel_llmon import metering, telemetry
+from otel_llmon.metering import values
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv.selfmetrics import SELF_ERRORS
 
@@ -48,8 +49,8 @@ def event(name: str, attributes: Mapping[str, Any] | None = None, severity: str 
     """
     if not telemetry.state.level:
         return
-    name = metering.text(name)
-    number = SEVERITIES.get(metering.text(severity).lower())
+    name = values.text(name)
+    number = SEVERITIES.get(values.text(severity).lower())
     if number is None:
         telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
         number = SeverityNumber.INFO
@@ -94,7 +95,7 @@ class LogBridge(logging.Handler):
             return
         self._busy.now = True
         try:
-            _logs.get_logger(metering.text(record.name)).emit(_translated(record))
+            _logs.get_logger(values.text(record.name)).emit(_translated(record))
         except Exception:  # logging's own rule: a handler reports its failure to stderr and goes on
             errors.at("logging").add()
             self.handleError(record)

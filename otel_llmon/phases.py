@@ -15,7 +15,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.context import leave, where
 from otel_llmon.decorating import decorated
 from otel_llmon.events import errors as _failed
-from otel_llmon.metering import _api, _bound
+from otel_llmon.metering import _api, _bound, values
 from otel_llmon.metering.cells import HistogramSeries, Series
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
@@ -170,7 +170,7 @@ class Phase:
     _lanes: ClassVar[dict[tuple[str | None, str | None], _Lane]] = _duration.memo
 
     def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
-        run, name = place[0], metering.text(place[1])
+        run, name = place[0], values.text(place[1])
         self._name = name
         active, succeeded = _active.at(name, run), _duration.at(name, run, SUCCESS)
         return _duration.remember((run, name), _Lane((run, name), active, _active.present, succeeded))
@@ -221,7 +221,7 @@ class Pipeline(Phase):
     _lanes = _run_duration.memo
 
     def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
-        outer, name = place[0], metering.text(place[1])
+        outer, name = place[0], values.text(place[1])
         self._name = name
         active, succeeded = _runs_active.at(name), _run_duration.at(name, SUCCESS)
         return _run_duration.remember((outer, name), _Lane((name, None), active, _runs_active.present, succeeded))
@@ -268,7 +268,7 @@ def _named(name: Any) -> str:
     """Return the name of a phase, whatever somebody gave for it."""
     if callable(name):
         raise TypeError(f'found {name!r}, expected a name: @phase("...") or @pipeline("...")')
-    return metering.text(name)
+    return values.text(name)
 
 
 def _end_span(span: trace.Span, error: BaseException | None) -> None:

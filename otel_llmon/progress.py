@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from otel_llmon import metering, telemetry
 from otel_llmon.context import where
+from otel_llmon.metering import values
 from otel_llmon.semconv import progress as rows
 
 ItemT = TypeVar("ItemT")
@@ -30,7 +31,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
 
     def __init__(self, items: Iterable[ItemT], name: str, total: int | None = None) -> None:
         self._items = items
-        self.name = metering.text(name)
+        self.name = values.text(name)
         self.total = total if total is not None else _length(items)
 
     def __len__(self) -> int:

@@ -12,9 +12,8 @@ from typing import Any
 from opentelemetry import _logs, trace
 from opentelemetry._logs import _internal
 
-from otel_llmon import metering
 from otel_llmon.errors import LlmonError
-from otel_llmon.metering import SCOPE
+from otel_llmon.metering import SCOPE, values
 from otel_llmon.semconv import attributes as key
 from otel_llmon.settings import Settings
 
@@ -90,7 +89,7 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         return {
-            metering.text(name): value if value.__class__ in _PLAIN else carried(value)
+            values.text(name): value if value.__class__ in _PLAIN else carried(value)
             for name, value in attributes.items()
             if value is not None
         }
@@ -110,8 +109,8 @@ def told_by(error: BaseException) -> dict[str, str]:
         stack = f"<{type(exc).__name__} while formatting>"
     return {
         key.EXCEPTION_TYPE: error_type(error),
-        key.EXCEPTION_MESSAGE: metering.text(error, state.longest),
-        key.EXCEPTION_STACKTRACE: metering.text(stack[-state.longest :], state.longest),
+        key.EXCEPTION_MESSAGE: values.text(error, state.longest),
+        key.EXCEPTION_STACKTRACE: values.text(stack[-state.longest :], state.longest),
     }
 
 
@@ -124,8 +123,8 @@ def error_type(error: BaseException) -> str:
 def carried(value: Any) -> Any:
     """Return one attribute value as OTLP can carry it: a sequence has values of one type, and is of bounded length."""
     if not isinstance(value, list | tuple):
-        return metering.plain(value, state.longest)
-    items = [metering.plain(item, state.longest) for item in value[:LONGEST_SEQUENCE]]
+        return values.plain(value, state.longest)
+    items = [values.plain(item, state.longest) for item in value[:LONGEST_SEQUENCE]]
     return items if len({type(item) for item in items}) <= 1 else [str(item) for item in items]
 
 

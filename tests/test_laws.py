@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_llmon import telemetry
-from otel_llmon.metering import cells, plain
+from otel_llmon.metering import cells
 from otel_llmon.metering.points import MOST_BUCKETS, merged
+from otel_llmon.metering.values import plain
 
 durations = st.floats(0, 1e12, allow_nan=False)
 edges = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20, unique=True).map(lambda found: tuple(sorted(found)))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from otel_llmon import metering
-from otel_llmon.metering import Counter, Gauge, Histogram, Reading, UpDownCounter
+from otel_llmon.metering import Counter, Gauge, Histogram, Reading, UpDownCounter, values
 
 
 def test_a_counter_adds_up_by_attributes(recorder, rows):
@@ -194,7 +194,7 @@ def test_attribute_values_become_what_every_backend_carries(recorder, rows):
     things = Counter(rows.counter)
     things.add(1, {"a": np.int64(4), "b": ["x"], "c": "y" * 10_000_000})
     [point] = recorder.points()["llmon.test.counter"]
-    assert dict(point.attributes) == {"a": 4, "b": "['x']", "c": "y" * metering.LONGEST}
+    assert dict(point.attributes) == {"a": 4, "b": "['x']", "c": "y" * values.LONGEST}
 
 
 def test_an_attribute_that_cannot_be_shown_does_not_raise(recorder, rows):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import collections
 import logging
-import math
-import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -20,17 +18,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation, _internal
 
-from otel_llmon.metering import cells
+from otel_llmon.metering import cells, values
 from otel_llmon.metering.cells import CountSeries, GaugeSeries, HistogramSeries, Series, SumSeries
+from otel_llmon.metering.values import plain
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv.attributes import METRIC_OVERFLOW
 from otel_llmon.semconv.selfmetrics import SELF_REFUSED, SELF_SERIES
 
 SCOPE = "otel_llmon"
-LONGEST = 256
-"""Characters of an attribute value that a metric keeps; every series holds its values for good."""
-
-_LIMIT = 2**63
 _log = logging.getLogger("otel_llmon")
 
 # in a later API than we know, a provider that is replaced goes unnoticed, no more
@@ -95,9 +90,9 @@ class Instrument(Generic[SeriesT]):
             self._tell("attributes", "%s: attributes are a %s, expected a mapping", type(attributes).__name__)
             return None
 
-    def _find(self, values: Iterable[Any]) -> SeriesT:
+    def _find(self, found: Iterable[Any]) -> SeriesT:
         """Return the series of values that were not seen in this form before."""
-        key = tuple(plain(value) for value in values)
+        key = tuple(plain(value) for value in found)
         with cells.lock:
             if (known := self.series.get(key)) is not None:
                 return known
@@ -152,7 +147,7 @@ class Instrument(Generic[SeriesT]):
 
     def refuse(self, value: Any) -> float | None:
         """Return the number in `value` (NumPy and torch scalars hold one), or count why there is none."""
-        number = _number(value)
+        number = values.number(value)
         if number is None:
             self._tell("type", "%s: found a %s, expected a number", type(value).__name__)
         elif not -cells.LARGEST <= number <= cells.LARGEST:
@@ -170,7 +165,7 @@ class Instrument(Generic[SeriesT]):
         for series in self.all():
             value = series.read()  # type: ignore[attr-defined]  # every kind with observations has it
             if value is not None:
-                found.append(Observation(_fitting(value), series.attributes))
+                found.append(Observation(values.fitting(value), series.attributes))
         return found + self._read_sources()
 
     def _read_sources(self) -> list[Observation]:
@@ -179,7 +174,7 @@ class Instrument(Generic[SeriesT]):
             for reading in source():
                 number = self._checked(reading.value)
                 if number is not None:
-                    found.append(Observation(_fitting(number), dict(reading.attributes)))
+                    found.append(Observation(values.fitting(number), dict(reading.attributes)))
         if len(found) > self.row.cap:
             self._tell("attributes", "%s: more than %s readings, the rest is left out", self.row.cap)
         return found[: self.row.cap]
@@ -413,52 +408,6 @@ def instrument_of(row: Metric) -> Instrument[Any]:
     """Return the instrument of `row`, made at the first call; for sources, which bring rows of any kind."""
     with cells.lock:
         return _instruments.get(row.name) or _KINDS[row.kind](row)
-
-
-def plain(value: Any, longest: int = LONGEST) -> Any:
-    """Return an attribute value that every backend can carry, of bounded size; what is no number becomes text."""
-    kind = value.__class__
-    try:
-        if kind is not str and isinstance(value, numbers.Number) and hasattr(value, "item"):
-            value = value.item()
-            kind = value.__class__
-        if value is None or kind is bool or kind is float or (kind is int and -_LIMIT <= value < _LIMIT):
-            return value
-    except Exception:  # as in text()
-        return f"<{kind.__name__}>"
-    return text(value, longest)
-
-
-def text(value: Any, longest: int = LONGEST) -> str:
-    """Return `value` as text of bounded size that can be sent: half a surrogate pair would take its batch with it."""
-    try:
-        found = value if value.__class__ is str else str(value)
-        found = found if len(found) <= longest else found[:longest]
-        return found if found.isascii() else found.encode("utf-8", "replace").decode()
-    except Exception:  # a foreign object's own code must not reach the caller's work
-        return f"<{type(value).__name__}>"
-
-
-def _number(value: Any) -> float | None:
-    """Return `value` as a plain number, or None where it is none; booleans are none."""
-    try:
-        item = getattr(value, "item", None)
-        if item is not None:
-            value = item()
-        if isinstance(value, bool | str):
-            return None
-        if isinstance(value, int):
-            return int(value)
-        return float(value) if hasattr(type(value), "__float__") else None
-    except Exception:  # a foreign object's own code: whatever it raises, there is no number in it
-        return None
-
-
-def _fitting(value: float) -> float:
-    """Return a value that OTLP can carry: integers have 64 bits there, and one that has more fails the whole batch."""
-    if not isinstance(value, int) or -_LIMIT <= value < _LIMIT:
-        return value
-    return math.copysign(min(abs(value), cells.LARGEST_INT), value)
 
 
 _KINDS: Mapping[str, Callable[[Metric], Instrument[Any]]] = {

@@ -18,7 +18,7 @@ from typing import Any
 from otel_llmon import metering, telemetry
 from otel_llmon.errors import NoDataError, SettingsError
 from otel_llmon.events import errors
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Reading, values
 from otel_llmon.semconv import Metric
 
 OBSERVERS = {"host": "otel_llmon.observers.host", "process": "otel_llmon.observers.process"}
@@ -246,7 +246,7 @@ def gauge(
             f"gauge {name!r}: unit {unit!r}: expected one like By, s or {{job}}: ASCII, 63 characters at most"
         )
     fixed = telemetry.clean(attributes)
-    row = Metric(name, "gauge", unit, metering.text(description), tuple(fixed))
+    row = Metric(name, "gauge", unit, values.text(description), tuple(fixed))
     instrument = metering.instrument_of(row)
     if instrument.row.kind != "gauge":
         raise SettingsError(f"gauge {name!r}: there is a {instrument.row.kind} of this name; choose another")

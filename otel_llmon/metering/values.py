@@ -1,0 +1,60 @@
+"""Whatever a program hands over, as values that OTLP can carry."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from otel_llmon.metering.cells import LARGEST_INT
+
+LONGEST = 256
+"""Characters of an attribute value that a metric keeps; every series holds its values for good."""
+
+_LIMIT = 2**63
+
+
+def plain(value: Any, longest: int = LONGEST) -> Any:
+    """Return an attribute value that every backend can carry, of bounded size; what is no number becomes text."""
+    kind = value.__class__
+    try:
+        if kind is not str and isinstance(value, numbers.Number) and hasattr(value, "item"):
+            value = value.item()
+            kind = value.__class__
+        if value is None or kind is bool or kind is float or (kind is int and -_LIMIT <= value < _LIMIT):
+            return value
+    except Exception:  # as in text()
+        return f"<{kind.__name__}>"
+    return text(value, longest)
+
+
+def text(value: Any, longest: int = LONGEST) -> str:
+    """Return `value` as text of bounded size that can be sent: half a surrogate pair would take its batch with it."""
+    try:
+        found = value if value.__class__ is str else str(value)
+        found = found if len(found) <= longest else found[:longest]
+        return found if found.isascii() else found.encode("utf-8", "replace").decode()
+    except Exception:  # a foreign object's own code must not reach the caller's work
+        return f"<{type(value).__name__}>"
+
+
+def number(value: Any) -> float | None:
+    """Return `value` as a plain number, or None where it is none; booleans are none."""
+    try:
+        item = getattr(value, "item", None)
+        if item is not None:
+            value = item()
+        if isinstance(value, bool | str):
+            return None
+        if isinstance(value, int):
+            return int(value)
+        return float(value) if hasattr(type(value), "__float__") else None
+    except Exception:  # a foreign object's own code: whatever it raises, there is no number in it
+        return None
+
+
+def fitting(value: float) -> float:
+    """Return a value that OTLP can carry: integers have 64 bits there, and one that has more fails the whole batch."""
+    if not isinstance(value, int) or -_LIMIT <= value < _LIMIT:
+        return value
+    return math.copysign(min(abs(value), LARGEST_INT), value)
