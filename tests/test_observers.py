@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import types
@@ -252,6 +253,19 @@ def test_the_process_says_what_psutil_says():
     assert 0 < readings["process.cpu.time", "user"] <= me.cpu_times().user
     assert 0 <= readings["process.cpu.utilization", "user"] <= 1
     assert readings["process.uptime",] > 0
+
+
+def test_a_forked_child_observes_itself():
+    """What it takes over from its parent is the observer, not the process that is observed."""
+    observe = process.watch()
+    list(observe())
+    child = os.fork()
+    if not child:
+        readings = {(reading.metric.name, *reading.attributes.values()): reading.value for reading in observe()}
+        me = psutil.Process(os.getpid())
+        own = ("process.cpu.utilization", "user") not in readings
+        os._exit(0 if own and readings["process.cpu.time", "user"] <= me.cpu_times().user else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_host_and_process_arrive_when_attached_by_name(recorder, sampler):

@@ -33,8 +33,10 @@ def app(environ, start_response):
 """
 
 UVICORN = (ASGI, ("uvicorn", "app:app", "--no-access-log", "--port"))
-SYNC = (WSGI, ("gunicorn", "app:app", "--bind"))
-UVICORN_WORKER = (ASGI, ("gunicorn", "app:app", "-k", "uvicorn_worker.UvicornWorker", "--bind"))
+# a worker that is told to end between its fork and its first own signal handler never hears of it, and is killed then
+GUNICORN = ("gunicorn", "app:app", "--graceful-timeout", "10")
+SYNC = (WSGI, (*GUNICORN, "--bind"))
+UVICORN_WORKER = (ASGI, (*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "--bind"))
 SERVERS = {
     "uvicorn": (*UVICORN, (), 1, -signal.SIGTERM),
     "uvicorn, 2 workers": (*UVICORN, ("--workers", "2"), 2, 0),

@@ -25,11 +25,11 @@ _MEMORY_STATES = ("used", "free", "cached", "buffers")
 
 def watch(psutil: Any = None) -> Callable[[], Iterable[Reading]]:
     """Return an observer of the machine. Utilization needs two readings, so the first pass leaves it out."""
+    source = psutil or imported()
     before: dict[str, float] = {}
 
     def observe() -> Iterator[Reading]:
         nonlocal before
-        source = psutil or _psutil()
         times = source.cpu_times()
         now: dict[str, float] = {}
         for mode in MODES:
@@ -56,7 +56,8 @@ def watch(psutil: Any = None) -> Callable[[], Iterable[Reading]]:
     return observe
 
 
-def _psutil() -> Any:
+def imported() -> Any:
+    """Return psutil, loaded by whoever attaches: a child forked amid an import in another thread never sees its end."""
     import psutil
 
     return psutil

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from otel_llmon.metering import Reading
+from otel_llmon.observers.host import imported
 from otel_llmon.semconv import process as rows
 from otel_llmon.semconv.attributes import CPU_MODE
 
@@ -24,16 +26,14 @@ MODES = ("user", "system")
 
 def watch(psutil: Any = None, clock: Callable[[], float] = time.monotonic) -> Callable[[], Iterable[Reading]]:
     """Return an observer of this process. Utilization needs two readings, so the first pass leaves it out."""
+    source = psutil or imported()
     process: Any = None
     before: tuple[float, dict[str, float]] | None = None
 
     def observe() -> Iterator[Reading]:
         nonlocal process, before
-        if psutil is None:
-            import psutil as source
-        else:
-            source = psutil
-        process = process or source.Process()
+        if process is None or process.pid != os.getpid():  # a forked child takes over its parent's observer
+            process, before = source.Process(), None
         with process.oneshot():
             times, memory = process.cpu_times(), process.memory_info()
             threads, started = process.num_threads(), process.create_time()
