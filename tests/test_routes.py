@@ -56,14 +56,16 @@ def read(reader) -> dict[str, list]:
         kept.clear()
         reader.collect()
         data = list(kept)
-    return {
-        metric.name: list(metric.data.data_points)
+    found = [
+        metric
         for one in data
         if one is not None
         for resource in one.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
-    }
+    ]
+    assert len({metric.name for metric in found}) == len(found), "a metric came twice"
+    return {metric.name: list(metric.data.data_points) for metric in found}
 
 
 def counts(reader) -> list[int]:
