@@ -160,7 +160,6 @@ class Instrument(Generic[SeriesT]):
 
     def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
-        _inspect()
         found = []
         for series in self.all():
             value = series.read()  # type: ignore[attr-defined]  # every kind with observations has it
@@ -227,7 +226,7 @@ class Presence(Instrument[Series[Any]]):
         self.present: dict[object, Series[Any]] = {}
         super().__init__(row)
 
-    def observe(self, _: CallbackOptions | None = None) -> list[Observation]:
+    def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
         counts = collections.Counter(self.present.copy().values())
         return [Observation(counts[series], series.attributes) for series in self.all()]
@@ -418,10 +417,15 @@ _KINDS: Mapping[str, Callable[[Metric], Instrument[Any]]] = {
 }
 
 refused = Counter(SELF_REFUSED)
-_held = Gauge(SELF_SERIES)
-_held.sources["series"] = lambda: [
-    Reading(SELF_SERIES, sum(len(instrument.series) for instrument in list(_instruments.values())))
-]
+
+
+def _take_stock() -> list[Reading]:
+    """Count the series, and see to the provider's readers: the one source that every collection asks, and asks once."""
+    _inspect()
+    return [Reading(SELF_SERIES, sum(len(instrument.series) for instrument in list(_instruments.values())))]
+
+
+Gauge(SELF_SERIES).sources["series"] = _take_stock
 
 
 def _after_fork() -> None:

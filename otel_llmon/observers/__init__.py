@@ -38,7 +38,6 @@ class _Source:
     name: str
     observe: Observe
     rows: Mapping[str, Metric]
-    every: float | None
     readings: dict[str, list[Reading]] = field(default_factory=dict)
     read_at: float = 0.0
     busy_since: float | None = None
@@ -46,7 +45,7 @@ class _Source:
 
     def fresh(self, row: str, now: float, beat: float) -> Iterable[Reading]:
         """Return the last readings of a metric, or nothing where they are older than two beats and a bit."""
-        if now - self.read_at > 2.5 * (self.every or beat):
+        if now - self.read_at > 2.5 * beat:
             return ()
         return self.readings.get(row, ())
 
@@ -208,7 +207,7 @@ def attach(*observers: str | Any, every: float | None = None) -> None:
         name = observer if isinstance(observer, str) else module.__name__
         if name not in sampler.sources:
             observe = module.watch() if hasattr(module, "watch") else module.observe
-            sampler.add(_Source(name, observe, {row.name: row for row in module.ROWS}, None))
+            sampler.add(_Source(name, observe, {row.name: row for row in module.ROWS}))
 
 
 def check(*observers: str | Any) -> None:
@@ -260,4 +259,4 @@ def gauge(
     if source not in instrument.sources and len(instrument.sources) >= row.cap:
         telemetry.warn_once("gauge %r: more than %s sets of attributes, the others are left out", name, row.cap)
         return
-    sampler.add(_Source(source, observe, {row.name: row}, None))
+    sampler.add(_Source(source, observe, {row.name: row}))
