@@ -12,7 +12,7 @@ OLDEST_OTEL := opentelemetry-api==1.38.0 opentelemetry-sdk==1.38.0 opentelemetry
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-oldest check lint types layers docs-check docs format example bench clean
+.PHONY: help test test-oldest stack test-stack check lint types layers docs-check docs format example bench clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,12 @@ test: $(VENV)/.installed  ## run the tests; ARGS="-k phase" goes to pytest
 
 test-oldest: $(OLDEST)/.installed  ## run the tests with the oldest OpenTelemetry that we support
 	$(OLDEST)/bin/python -m pytest $(ARGS)
+
+stack:  ## build the real servers, once: about 16 minutes, then seconds
+	collector-config/build/build.sh
+
+test-stack: stack $(VENV)/.installed  ## run the tests that ask the real servers; ARGS goes to pytest
+	$(BIN)/python -m pytest tests/stack $(ARGS)
 
 check: lint types layers docs-check  ## everything that needs no test run
 

@@ -1,0 +1,246 @@
+"""The servers as plain processes on this machine, detached, from the binaries that `make stack` builds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from otel_llmon.stack import READY, Stack, StackError, State, files, ready
+
+BINARIES = {
+    "alertmanager": "alertmanager",
+    "prometheus": "prometheus",
+    "jaeger": "jaeger",
+    "loki": "loki",
+    "collector": "otelcol-llmon",
+}
+LISTENING = {
+    "alertmanager": ("LLMON_ALERTMANAGER_PORT",),
+    "prometheus": ("LLMON_PROMETHEUS_PORT",),
+    "jaeger": (
+        "LLMON_JAEGER_PORT",
+        "LLMON_JAEGER_GRPC_PORT",
+        "LLMON_JAEGER_OTLP_PORT",
+        "LLMON_JAEGER_HEALTH_PORT",
+        "LLMON_JAEGER_METRICS_PORT",
+    ),
+    "loki": ("LLMON_LOKI_PORT", "LLMON_LOKI_GRPC_PORT"),
+    "collector": (
+        "LLMON_OTLP_GRPC_PORT",
+        "LLMON_OTLP_HTTP_PORT",
+        "LLMON_COLLECTOR_HEALTH_PORT",
+        "LLMON_COLLECTOR_METRICS_PORT",
+    ),
+}
+TARGETS = {
+    "alertmanager": "LLMON_ALERTMANAGER_PORT",
+    "collector": "LLMON_COLLECTOR_METRICS_PORT",
+    "jaeger": "LLMON_JAEGER_METRICS_PORT",
+    "loki": "LLMON_LOKI_PORT",
+    "prometheus": "LLMON_PROMETHEUS_PORT",
+}
+"""What Prometheus scrapes: a file each in `collector-config/prometheus/targets/`."""
+
+PATIENCE = 60.0
+"""Seconds that a server may take until it works."""
+
+PASSED_ON = ("PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
+
+
+def binaries(environ: Mapping[str, str] = os.environ) -> dict[str, Path]:
+    """Return the binaries that are found, by server: in LLMON_STACK_DIR or the cache folder, else on the PATH."""
+    cache = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(environ.get("LLMON_STACK_DIR") or Path(cache) / "otel-llmon" / "stack") / "bin"
+    found = {}
+    for server, name in BINARIES.items():
+        path = shutil.which(name, path=f"{folder}{os.pathsep}{environ.get('PATH', '')}")
+        if path:
+            found[server] = Path(path)
+    return found
+
+
+def up(
+    stack: Stack,
+    webhook: str | None = None,
+    told: Callable[[str, float], None] = lambda _server, _seconds: None,
+    environ: Mapping[str, str] = os.environ,
+) -> State:
+    """Start what does not run yet and wait until it works; `told` hears of each server and the seconds it took.
+
+    Alerts are posted to `webhook`. Raises StackError, after stopping what it started, when a server cannot be started.
+    """
+    found = binaries(environ)
+    missing = [BINARIES[server] for server in READY if server not in found]
+    if missing:
+        raise StackError(f"{', '.join(missing)}: not found, build them with 'make stack' or set LLMON_STACK_DIR")
+    state = State.load(stack.data)
+    if state is None:
+        state = State("native", stack)
+        _configure(stack, webhook)
+    wanted = [server for server in READY if process(state, server) is None]
+    _check_ports(state.stack, wanted)
+    try:
+        for server in wanted:
+            state.processes[server] = _start(server, found[server], state.stack, environ)
+            state.save()
+        for server in wanted:
+            told(server, _wait(server, state))
+    except BaseException:
+        _end([running for server in wanted if (running := process(state, server))])
+        state.processes = {server: noted for server, noted in state.processes.items() if server not in wanted}
+        state.save() if state.processes else state.forget()
+        raise
+    return state
+
+
+def down(state: State) -> list[str]:
+    """End what was started, the Collector first, so that it can still hand on; return the servers that ran."""
+    running = {server: found for server in reversed(READY) if (found := process(state, server))}
+    _end([found for server, found in running.items() if server == "collector"])
+    _end([found for server, found in running.items() if server != "collector"])
+    state.forget()
+    return list(running)
+
+
+def process(state: State, server: str) -> psutil.Process | None:
+    """Return the process that was started for a server, None when it has ended."""
+    pid, started = state.processes.get(server, (0, 0.0))
+    if not pid:
+        return None
+    try:
+        found = psutil.Process(pid)
+        same = abs(found.create_time() - started) < 1 and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return found if same else None
+
+
+def _check_ports(stack: Stack, servers: Collection[str]) -> None:
+    for server in servers:
+        for name in LISTENING[server]:
+            with socket.socket() as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    trial.bind((stack.host, stack.ports[name]))
+                except OSError as exc:
+                    reason = (exc.strerror or str(exc)).lower()
+                    way_out = f"stop what listens there, or set {name} to a free port"
+                    raise StackError(f"{stack.at(name)} for {server}: {reason}; {way_out}") from None
+
+
+def _configure(stack: Stack, webhook: str | None) -> None:
+    """Copy the shipped files into the data folder; Prometheus and Alertmanager read addresses from files there."""
+    config = stack.data / "config"
+    address = config / "alertmanager" / "webhook_url"
+    try:
+        stack.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(config, ignore_errors=True)
+        shutil.copytree(files() / "collector-config", config, ignore=shutil.ignore_patterns("build"))
+        (stack.data / "logs").mkdir(exist_ok=True)
+        for target, port in TARGETS.items():
+            (config / "prometheus" / "targets" / f"{target}.yml").write_text(f'- targets: ["{stack.at(port)}"]\n')
+        if webhook:
+            address.touch(mode=0o600)
+            address.write_text(webhook)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise StackError(f"{stack.data}: {reason}, give another folder with --data") from None
+
+
+def _arguments(server: str, stack: Stack) -> list[str]:
+    config = stack.data / "config"
+    match server:
+        case "alertmanager":
+            told = (config / "alertmanager" / "webhook_url").exists()
+            return [
+                f"--config.file={config}/alertmanager/{'webhook' if told else 'alertmanager'}.yml",
+                f"--storage.path={stack.data}/alertmanager",
+                f"--web.listen-address={stack.at('LLMON_ALERTMANAGER_PORT')}",
+                "--cluster.listen-address=",
+            ]
+        case "prometheus":
+            return [
+                f"--config.file={config}/prometheus/prometheus.yml",
+                f"--storage.tsdb.path={stack.data}/prometheus",
+                f"--web.listen-address={stack.at('LLMON_PROMETHEUS_PORT')}",
+                "--web.enable-otlp-receiver",
+                "--enable-feature=exemplar-storage",
+            ]
+        case "jaeger":
+            return [f"--config={config}/jaeger/jaeger.yaml"]
+        case "loki":
+            return [f"-config.file={config}/loki/loki.yaml", "-config.expand-env=true"]
+    return [f"--config={config}/{name}.yaml" for name in ("collector", *stack.extras)]
+
+
+def _start(server: str, binary: Path, stack: Stack, environ: Mapping[str, str]) -> tuple[int, float]:
+    """Start it in a session of its own: Ctrl-C in this terminal is not meant for it, and it outlives this process."""
+    log = stack.data / "logs" / f"{server}.log"
+    pid = os.posix_spawn(
+        binary,
+        [str(binary), *_arguments(server, stack)],
+        _environment(stack, environ),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    return pid, psutil.Process(pid).create_time()
+
+
+def _environment(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the servers see: our places, the user's LLMON_* for everything else, and little beside it."""
+    passed = {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LLMON_")}
+    return {
+        "GOMEMLIMIT": environ.get("GOMEMLIMIT", "1GiB"),
+        **passed,
+        "HOME": str(stack.data),
+        "OTEL_TRACES_SAMPLER": "always_off",  # Jaeger would trace itself, into the Collector
+        "LLMON_DATA": str(stack.data),
+        "LLMON_LISTEN": stack.host,
+        "LLMON_LOKI_INSTANCE": stack.host,
+        "LLMON_PROMETHEUS": stack.at("LLMON_PROMETHEUS_PORT"),
+        "LLMON_LOKI": stack.at("LLMON_LOKI_PORT"),
+        "LLMON_JAEGER_OTLP": stack.at("LLMON_JAEGER_OTLP_PORT"),
+        **{name: str(port) for name, port in stack.ports.items()},
+    }
+
+
+def _wait(server: str, state: State) -> float:
+    started = time.monotonic()
+    while not ready(state.stack.ready_url(server)):
+        took = time.monotonic() - started
+        if process(state, server) is None or took > PATIENCE:
+            log = state.stack.data / "logs" / f"{server}.log"
+            why = "ended" if took <= PATIENCE else f"is not ready after {took:.0f} s"
+            raise StackError(f"{server} {why}: {_last_words(log)} (more in {log})")
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "rror" in line] or lines
+    return telling[-1][-300:] if telling else "it said nothing"
+
+
+def _end(processes: Collection[psutil.Process]) -> None:
+    """SIGTERM, on which every server flushes; then, if that does not help, SIGKILL."""
+    for running in processes:
+        with suppress(psutil.NoSuchProcess):
+            running.send_signal(signal.SIGCONT)  # one that was paused hears nothing
+            running.terminate()
+    _, stubborn = psutil.wait_procs(processes, timeout=20)
+    for running in stubborn:
+        running.kill()
+    psutil.wait_procs(stubborn, timeout=5)
