@@ -33,11 +33,26 @@ class Row(NamedTuple):
     meaning: str
 
 
+class Headers(tuple[tuple[str, str], ...]):
+    """HTTP headers, as pairs of name and value. What they hold may be a password and is printed nowhere."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self.hidden())
+
+    def hidden(self) -> str:
+        """Return the names only."""
+        return ",".join(f"{name}=***" for name, _ in self)
+
+
 class _Form(NamedTuple):
     """What a value must look like, in words and as a function that raises ValueError."""
 
     expected: str
     parse: Callable[[object], Any]
+    secret: bool = False
+    """Whether a wrong value must not be printed."""
 
 
 def _text(raw: object) -> str:
@@ -102,6 +117,28 @@ def _url(raw: object) -> str:
     return url
 
 
+def _headers(raw: object) -> Headers:
+    if isinstance(raw, Headers):
+        return raw
+    if isinstance(raw, Mapping):
+        pairs = [(_text(name), _text(value)) for name, value in raw.items()]
+    else:
+        pairs = [_header(part) for part in _text(raw).split(",") if part.strip()]
+    for name, value in pairs:
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(
+            r"[\t\x20-\x7e\xa0-\xff]*", value
+        ):
+            raise ValueError
+    return Headers(pairs)
+
+
+def _header(part: str) -> tuple[str, str]:
+    from urllib.parse import unquote
+
+    name, _, value = part.partition("=")
+    return name.strip(), unquote(value.strip())
+
+
 _TEXT = _Form("a name", _text)
 _NAMES = _Form("names with commas between them, or none", _names)
 _SECONDS = _Form("a number of seconds, 0 or more", _seconds)
@@ -109,6 +146,7 @@ _SECONDS_ABOVE_ZERO = _Form("a number of seconds above 0", _seconds_above_zero)
 _COUNT = _Form("a whole number, 1 or more", _count)
 _FLAG = _Form("true or false", _flag)
 _URL = _Form("a URL such as http://localhost:4318", _url)
+_HEADERS = _Form("name=value with commas between them, a comma in a value as %2C", _headers, secret=True)
 
 
 def _row(form: _Form, meaning: str) -> dict[str, Any]:
@@ -155,6 +193,40 @@ class Settings:
         default=None,
         metadata=_row(_URL, "where telemetry is sent; unset: what `OTEL_EXPORTER_OTLP_ENDPOINT` says"),
     )
+    prometheus_url: str = field(
+        default="http://127.0.0.1:9090",
+        metadata=_row(_URL, "where Prometheus is asked"),
+    )
+    jaeger_url: str = field(
+        default="http://127.0.0.1:16686",
+        metadata=_row(_URL, "where Jaeger is asked"),
+    )
+    loki_url: str = field(
+        default="http://127.0.0.1:3100",
+        metadata=_row(_URL, "where Loki is asked"),
+    )
+    alertmanager_url: str = field(
+        default="http://127.0.0.1:9093",
+        metadata=_row(_URL, "where Alertmanager is asked"),
+    )
+    viewer_url: str = field(
+        default="http://127.0.0.1:4319",
+        metadata=_row(_URL, "where the viewer's page is"),
+    )
+    collector_health_url: str | None = field(
+        default=None,
+        metadata=_row(_URL, "the Collector's health check; unset: port 13133 of the endpoint's host"),
+    )
+    collector_metrics_url: str | None = field(
+        default=None,
+        metadata=_row(_URL, "the Collector's own metrics; unset: port 8888 of the endpoint's host"),
+    )
+    backend_headers: Headers = field(
+        default=Headers(),  # it cannot be changed
+        metadata=_row(
+            _HEADERS, "headers for the servers that are asked, such as `Authorization=Bearer x`; never printed"
+        ),
+    )
 
     def __post_init__(self) -> None:
         for row in fields(self):
@@ -200,6 +272,8 @@ def spelt(value: object) -> str:
             return ""
         case bool():
             return str(value).lower()
+        case Headers():
+            return value.hidden()
         case tuple():
             return ",".join(value) or "none"
     return _without_password(str(value))
@@ -262,7 +336,8 @@ def _parsed(row: Field[Any], raw: object, label: str) -> Any:
     try:
         return form.parse(raw)
     except (ValueError, KeyError, OverflowError):
-        raise SettingsError(f"{label}={_without_password(repr(raw))}: expected {form.expected}") from None
+        found = "***" if form.secret else _without_password(repr(raw))
+        raise SettingsError(f"{label}={found}: expected {form.expected}") from None
 
 
 def _unset(row: Field[Any], raw: object) -> bool:

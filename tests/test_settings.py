@@ -26,6 +26,8 @@ anything = st.builds(
     max_value_length=st.integers(min_value=1),
     service=st.none() | names,
     endpoint=st.sampled_from([None, "http://localhost:4318", "https://otel.example/prefix"]),
+    loki_url=st.sampled_from(["http://127.0.0.1:3100", "https://loki.example/prefix"]),
+    collector_health_url=st.sampled_from([None, "http://127.0.0.1:13133"]),
 )
 
 
@@ -178,7 +180,7 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_one():
 def test_a_misspelt_key_is_refused_with_the_nearest_one(llmon_yaml):
     """An unknown key of the file is an error that names the file and what was probably meant."""
     assert refusal(file=llmon_yaml("levl: basic")) == "llmon.yaml: 'levl': unknown setting, did you mean 'level'"
-    assert "expected one of endpoint, exit_timeout" in refusal(file=llmon_yaml("1: basic"))
+    assert "expected one of alertmanager_url, backend_headers" in refusal(file=llmon_yaml("1: basic"))
 
 
 def test_variables_of_others_are_left_alone():
@@ -219,6 +221,43 @@ def test_a_password_in_a_url_is_not_repeated():
     assert settings.spelt("http://user:secret@host:4318") == "http://***@host:4318"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Authorization=Bearer x", {"Authorization": "Bearer x"}),
+        (
+            " X-Scope-OrgID = a , Authorization=Basic%20dTpwQA== ,",
+            {"X-Scope-OrgID": "a", "Authorization": "Basic dTpwQA=="},
+        ),
+        ("a=1%2C2", {"a": "1,2"}),
+        ("", {}),
+    ],
+)
+def test_headers_are_written_as_upstream_writes_them(given, expected):
+    """Names and values with commas between them; what would end a value early is percent-encoded."""
+    assert dict(Settings.load({"OTEL_LLMON_BACKEND_HEADERS": given}).backend_headers) == expected
+
+
+def test_headers_in_a_file_may_be_a_mapping(llmon_yaml):
+    """YAML has mappings, so nobody needs to encode anything there."""
+    file = llmon_yaml("backend_headers: {Authorization: 'Bearer x,y'}")
+    assert dict(Settings.load({}, file).backend_headers) == {"Authorization": "Bearer x,y"}
+
+
+@pytest.mark.parametrize("given", ["Bearer topsecret", "a b=topsecret", "a=topsecret%0d%0ab: c", "=topsecret"])
+def test_headers_that_are_none_are_refused_without_being_repeated(given):
+    """A password that was written in the wrong place does not end in a log."""
+    message = refusal({"OTEL_LLMON_BACKEND_HEADERS": given})
+    assert message.startswith("OTEL_LLMON_BACKEND_HEADERS=***: expected name=value")
+
+
+def test_headers_are_printed_nowhere():
+    """Neither the settings as a whole nor one spelt out show what a header holds."""
+    loaded = Settings.load({"OTEL_LLMON_BACKEND_HEADERS": "Authorization=topsecret"})
+    assert settings.spelt(loaded.backend_headers) == "Authorization=***"
+    assert "topsecret" not in f"{loaded!r} {loaded} {loaded.backend_headers}"
+
+
 def test_settings_do_not_change():
     """The object is frozen."""
     with pytest.raises(FrozenInstanceError):
@@ -243,5 +282,7 @@ def test_settings_survive_the_environment(wanted):
 def test_settings_survive_a_file(tmp_path_factory, wanted):
     """Whatever the settings, dumping them as YAML and reading that gives the same again."""
     file = tmp_path_factory.getbasetemp() / "survives.yaml"
-    file.write_text(yaml.safe_dump({**asdict(wanted), "observers": list(wanted.observers)}), encoding="utf-8")
+    file.write_text(
+        yaml.safe_dump({**asdict(wanted), "observers": list(wanted.observers), "backend_headers": {}}), encoding="utf-8"
+    )
     assert Settings.load({}, file) == wanted

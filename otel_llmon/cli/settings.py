@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from otel_llmon.cli._output import as_json, as_table
-from otel_llmon.settings import effective, spelt
+from otel_llmon.settings import Headers, effective, spelt
 
 
 def run(
@@ -20,7 +20,7 @@ def run(
     if json:
         as_json(
             {
-                name: {"value": spelt(value) if isinstance(value, str) else value, "source": source}
+                name: {"value": spelt(value) if isinstance(value, str | Headers) else value, "source": source}
                 for name, (value, source) in found.items()
             }
         )
