@@ -1,4 +1,4 @@
-"""Rewrite the generated pages beside this file; with --check, only say which are out of step."""
+"""Rewrite the generated files: pages, rules and the dashboard; with --check, only say which are out of step."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 from otel_llmon import semconv, settings
-from otel_llmon.render import docs
+from otel_llmon.render import docs, rules
 from otel_llmon.semconv.attributes import MEANINGS
 
-TESTS = Path(__file__).parents[1] / "tests"
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
 
 
 def proven() -> dict[str, list[str]]:
@@ -32,32 +33,34 @@ def capabilities() -> dict[str, str]:
         return {line["row"]: line["capability"] for line in csv.DictReader(lines)}
 
 
-PAGES = {
-    "coverage.md": docs.coverage_page(capabilities(), proven()),
-    "metrics.md": docs.metrics_page(semconv.rows(), MEANINGS),
-    "settings.md": docs.settings_page(settings.rows(), settings.CONFIG),
+FILES = {
+    "docs/coverage.md": docs.coverage_page(capabilities(), proven()),
+    "docs/metrics.md": docs.metrics_page(semconv.rows(), MEANINGS),
+    "docs/settings.md": docs.settings_page(settings.rows(), settings.CONFIG),
+    "collector-config/prometheus/rules/llmon.yml": rules.rules_file(),
 }
 
 
-def stale(folder: Path) -> list[str]:
-    """Return the names of the pages in the folder that are missing or differ."""
+def stale(root: Path) -> list[str]:
+    """Return the names of the files that are missing below the root, or differ."""
     return [
         name
-        for name, text in PAGES.items()
-        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text
+        for name, text in FILES.items()
+        if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != text
     ]
 
 
-def main(arguments: list[str], folder: Path) -> str | None:
-    """Write the pages that differ, or return what is wrong when only asked to check."""
-    names = stale(folder)
+def main(arguments: list[str], root: Path) -> str | None:
+    """Write the files that differ, or return what is wrong when only asked to check."""
+    names = stale(root)
     if "--check" not in arguments:
         for name in names:
-            (folder / name).write_text(PAGES[name], encoding="utf-8")
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(FILES[name], encoding="utf-8")
     elif names:
-        return f"docs out of step: {', '.join(names)}; run: make docs"
+        return f"generated files out of step: {', '.join(names)}; run: make docs"
     return None
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Path(__file__).parent))
+    sys.exit(main(sys.argv[1:], ROOT))

@@ -172,7 +172,7 @@ def _arguments(server: str, stack: Stack) -> list[str]:
                 f"--storage.tsdb.path={stack.data}/prometheus",
                 f"--web.listen-address={stack.at('LLMON_PROMETHEUS_PORT')}",
                 "--web.enable-otlp-receiver",
-                "--enable-feature=exemplar-storage",
+                "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
             ]
         case "jaeger":
             return [f"--config={config}/jaeger/jaeger.yaml"]

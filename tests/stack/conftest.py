@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from processes import Program
 from servers import Servers
 
 from otel_llmon.stack import native
@@ -44,3 +41,9 @@ def servers(tmp_path: Path) -> Iterator[Callable[..., Servers]]:
     yield start
     for each in begun:
         each.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """A program to run as a process of its own; it is told by its environment where to send: `**stack.environ`."""
+    return Program(tmp_path, "http://127.0.0.1:9")

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import psutil
 
+from otel_llmon.backends import Alertmanager, Jaeger, Loki, Prometheus
 from otel_llmon.stack import Stack, native
 
 Answer = TypeVar("Answer")
@@ -28,6 +29,10 @@ class Servers:
         self.data = data
         self.host = address
         self.urls = self.state.stack.urls
+        self.prometheus = Prometheus(self.urls["prometheus"])
+        self.loki = Loki(self.urls["loki"])
+        self.jaeger = Jaeger(self.urls["jaeger"])
+        self.alertmanager = Alertmanager(self.urls["alertmanager"])
 
     @property
     def environ(self) -> dict[str, str]:
@@ -61,6 +66,10 @@ class Servers:
         found = self.process(server)
         found.terminate()
         found.wait(20)
+
+    def reload(self, server: str) -> None:
+        """It reads its files again."""
+        self.process(server).send_signal(signal.SIGHUP)
 
     def start(self) -> None:
         """Start what does not run."""
