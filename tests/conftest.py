@@ -12,6 +12,7 @@ from sink import Sink
 from otel_llmon import metering, telemetry
 from otel_llmon.semconv import Metric
 from otel_llmon.testing import Clock, Recorder
+from otel_llmon.viewer import Viewer
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +65,10 @@ def sink() -> Iterator[Sink]:
 def program(tmp_path: Path, sink: Sink) -> Program:
     """A program to run as a process of its own: see Program."""
     return Program(tmp_path, sink.endpoint)
+
+
+@pytest.fixture
+def viewer(tmp_path: Path) -> Iterator[Viewer]:
+    """The embedded viewer, with a folder of its own."""
+    with Viewer(tmp_path / "viewer", ("127.0.0.1", 0), ("127.0.0.1", 0)) as viewer:
+        yield viewer

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otel_llmon.cli import metrics, settings, stack
+from otel_llmon.cli import metrics, settings, stack, view
 from otel_llmon.errors import LlmonError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("metrics")(metrics.run)
 app.command("settings")(settings.run)
 app.add_typer(stack.app)
+app.command("view")(view.run)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,172 @@
+"""Rows into tables, so that what comes twice is there once, and what lists show is kept up with it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+from otel_llmon.viewer.records import LATEST, Origin, PointRow, Taken
+
+_REMEMBERED = 20_000
+"""Origins, metrics and series whose numbers are kept in memory."""
+
+_SPAN = (
+    "INSERT OR IGNORE INTO spans (trace_id, span_id, parent_id, start, finish, error, name, body, origin)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_NEW_TRACES = """
+SELECT count(*) FROM (SELECT DISTINCT trace_id FROM spans WHERE id > :before) AS new
+WHERE NOT EXISTS (SELECT 1 FROM traces WHERE traces.trace_id = new.trace_id)
+"""
+_TRACES = f"""
+INSERT INTO traces (trace_id, start, finish, spans, errors, rank, root, origin, arrived)
+SELECT trace_id, min(start), max(finish), count(*), sum(error), {2 * LATEST - 1}, '', 0, :now
+FROM spans WHERE id > :before GROUP BY trace_id
+ON CONFLICT (trace_id) DO UPDATE SET
+    start = min(start, excluded.start), finish = max(finish, excluded.finish), spans = spans + excluded.spans,
+    errors = errors + excluded.errors, arrived = excluded.arrived
+"""  # noqa: S608  # a number of our own
+# the columns beside min() are of the row that has the minimum
+_ROOTS = f"""
+INSERT INTO traces (trace_id, rank, root, origin, start, finish, spans, errors, arrived)
+SELECT trace_id, min(CASE WHEN parent_id IS NULL THEN start ELSE start + {LATEST} END), name, origin, 0, 0, 0, 0, 0
+FROM spans WHERE id > :before GROUP BY trace_id
+ON CONFLICT (trace_id) DO UPDATE SET rank = excluded.rank, root = excluded.root, origin = excluded.origin
+WHERE excluded.rank < rank
+"""  # noqa: S608  # likewise
+_TRACE_ORIGINS = "INSERT OR IGNORE INTO trace_origins SELECT DISTINCT trace_id, origin FROM spans WHERE id > :before"
+_LOG = "INSERT INTO logs (time, severity, trace_id, span_id, body, origin, arrived) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_POINT = "INSERT OR IGNORE INTO points (series, time, value, body, arrived) VALUES (?, ?, ?, ?, ?)"
+
+
+class Inserter:
+    """Writes through one connection; counts what is there."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.totals: Mapping[str, int] = dict(connection.execute("SELECT name, value FROM totals"))
+        self._now = 0
+        self._added: dict[str, int] = {}
+        self._known: dict[Any, int] = {}
+        self._ways = {"traces": self._spans, "logs": self._logs, "metrics": self._points}
+
+    @contextmanager
+    def transaction(self, now: int) -> Iterator[Callable[[str, Taken, bytes], None]]:
+        """Give a function that inserts a batch; all of them are committed, or none."""
+        self._now = now
+        self._added = dict.fromkeys(self.totals, 0)
+        with self._begun():
+            yield self._insert
+
+    @contextmanager
+    def removal(self) -> Iterator[dict[str, int]]:
+        """Give a mapping for how many fewer of each there are when all is removed that the caller removes."""
+        self._added = dict.fromkeys(self.totals, 0)
+        with self._begun():
+            yield self._added
+        self._known.clear()
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            totals = {name: value + self._added[name] for name, value in self.totals.items()}
+            changed = [(totals[name], name) for name, added in self._added.items() if added]
+            self.connection.executemany("UPDATE totals SET value = ? WHERE name = ?", changed)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._known.clear()  # numbers that were given in vain
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+        self.totals = totals
+
+    def _insert(self, signal: str, taken: Taken, digest: bytes) -> None:
+        self._added["rejected"] += taken.rejected
+        self._ways[signal](taken, digest)
+
+    def _spans(self, taken: Taken, _: bytes) -> None:
+        last = "SELECT max(id) FROM spans"
+        before = {"before": self._number(last), "now": self._now}
+        for origin, rows in taken.parts:
+            known = (self._origin(origin),)
+            self._added["spans"] += self._many(_SPAN, [row + known for row in rows])
+        if self._number(last) == before["before"]:
+            return
+        self._added["traces"] += self._number(_NEW_TRACES, before)
+        self.connection.execute(_TRACES, before)
+        self.connection.execute(_ROOTS, before)
+        self.connection.execute(_TRACE_ORIGINS, before)
+
+    def _logs(self, taken: Taken, digest: bytes) -> None:
+        if not self._many("INSERT OR IGNORE INTO requests VALUES (?, ?)", [(digest, self._now)]):
+            return
+        for origin, rows in taken.parts:
+            known = self._origin(origin), self._now
+            self._added["logs"] += self._many(_LOG, [row + known for row in rows])
+
+    def _points(self, taken: Taken, _: bytes) -> None:
+        for origin, rows in taken.parts:
+            number = self._origin(origin)
+            self._added["points"] += self._many(_POINT, [self._pointed(number, row) for row in rows])
+
+    def _pointed(self, origin: int, row: Any) -> tuple[Any, ...]:
+        series = self._series(self._metric(row), origin, row.attributes)
+        return series, row.time, row.value, row.body, self._now
+
+    def _origin(self, origin: Origin) -> int:
+        if found := self._known.get(origin):
+            return found
+        digest = _digest(origin.resource, origin.scope)
+        self.connection.execute(
+            "INSERT OR IGNORE INTO origins (digest, service, resource, scope) VALUES (?, ?, ?, ?)", (digest, *origin)
+        )
+        return self._remember(origin, self._number("SELECT id FROM origins WHERE digest = ?", (digest,)))
+
+    def _metric(self, row: PointRow) -> int:
+        if found := self._known.get(row.metric):
+            return found
+        self.connection.execute(
+            "INSERT OR IGNORE INTO metrics (name, unit, kind, delta, description) VALUES (?, ?, ?, ?, ?)",
+            (*row.metric, row.description),
+        )
+        query = "SELECT id FROM metrics WHERE (name, unit, kind, delta) = (?, ?, ?, ?)"
+        return self._remember(row.metric, self._number(query, row.metric))
+
+    def _series(self, metric: int, origin: int, attributes: bytes) -> int:
+        if found := self._known.get((metric, origin, attributes)):
+            return found
+        digest = _digest(b"%d %d" % (metric, origin), attributes)
+        self.connection.execute(
+            "INSERT OR IGNORE INTO series (digest, metric, origin, attributes) VALUES (?, ?, ?, ?)",
+            (digest, metric, origin, attributes),
+        )
+        number = self._number("SELECT id FROM series WHERE digest = ?", (digest,))
+        return self._remember((metric, origin, attributes), number)
+
+    def _remember(self, key: Any, number: int) -> int:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = number
+        return number
+
+    def _many(self, statement: str, rows: list[tuple[Any, ...]]) -> int:
+        """Return how many rows the statement changed."""
+        before = self.connection.total_changes
+        self.connection.executemany(statement, rows)
+        return self.connection.total_changes - before
+
+    def _number(self, query: str, values: Any = ()) -> int:
+        return int(self.connection.execute(query, values).fetchone()[0] or 0)
+
+
+def _digest(*parts: bytes) -> bytes:
+    found = blake2b(digest_size=16)
+    for part in parts:
+        found.update(b"%d:" % len(part))
+        found.update(part)
+    return found.digest()

@@ -1,0 +1,70 @@
+"""How much may be on its way in at once: requests and bytes, so that memory has a bound and a full house says so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class FullError(Exception):
+    """There is no room now."""
+
+
+class Intake:
+    """Room for `capacity` requests that hold `limit` bytes together."""
+
+    def __init__(self, capacity: int = 64, limit: int = 64 << 20, patience: float = 1.0) -> None:
+        self.capacity = capacity
+        self.limit = limit
+        self.waiting = 0
+        self._patience = patience
+        self._bytes = 0
+        self._room = threading.Condition()
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """Give a place, for which a moment is waited; raises FullError."""
+        with self._room:
+            if not self._room.wait_for(lambda: self.waiting < self.capacity, self._patience):
+                raise FullError
+            self.waiting += 1
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            self.free(place.held)
+            with self._room:
+                self.waiting -= 1
+                self._room.notify_all()
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes, for which a moment is waited; raises FullError."""
+        with self._room:
+            if not self._room.wait_for(lambda: self._bytes + size <= self.limit, self._patience):
+                raise FullError
+            self._bytes += size
+
+    def free(self, size: int) -> None:
+        """Give room back."""
+        with self._room:
+            self._bytes -= size
+            self._room.notify_all()
+
+
+class Place:
+    """One request's share."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.held = 0
+
+    def grow(self, size: int) -> None:
+        """Take more; raises FullError."""
+        self._intake.take(size)
+        self.held += size
+
+    def shrink(self, size: int) -> None:
+        """Give some of it back."""
+        self._intake.free(size)
+        self.held -= size
