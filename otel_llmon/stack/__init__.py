@@ -102,7 +102,7 @@ class Stack:
             "jaeger": f"http://{self.at('LLMON_JAEGER_PORT')}",
             "loki": f"http://{self.at('LLMON_LOKI_PORT')}",
             "collector_health": f"http://{self.at('LLMON_COLLECTOR_HEALTH_PORT')}",
-            "collector_metrics": f"http://{self.at('LLMON_COLLECTOR_METRICS_PORT')}/metrics",
+            "collector_metrics": f"http://{self.at('LLMON_COLLECTOR_METRICS_PORT')}",
         }
 
     def ready_url(self, server: str) -> str:
