@@ -213,7 +213,7 @@ class MetricExporter(Outlet, metrics_export.MetricExporter):
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Hand over what was collected, our histograms with it."""
-        data = with_histograms(metrics_data, self._points)
+        data = with_ours(metrics_data, self._points)
         sent = self.hand_over(data, 1, timeout_millis=timeout_millis, **kwargs)
         return MetricExportResult.SUCCESS if sent else MetricExportResult.FAILURE
 
@@ -230,22 +230,23 @@ class MetricExporter(Outlet, metrics_export.MetricExporter):
         return 1
 
 
-def with_histograms(data: MetricsData, points: Points) -> MetricsData:
-    """Return `data` with our histograms, in the place of those that the SDK recorded for a plain reader beside."""
-    ours = points.take()
-    if not ours or not data.resource_metrics:
+def with_ours(data: MetricsData, points: Points) -> MetricsData:
+    """Return `data` with our counters dated, and our histograms in the place of those recorded for a reader beside."""
+    if not data.resource_metrics:
         return data
-    names = {metric.name for metric in ours}
+    histograms = points.take()
+    names = {metric.name for metric in histograms}
     first, *rest = data.resource_metrics
     scopes: list[ScopeMetrics] = []
-    scope = InstrumentationScope(metering.SCOPE)
+    ours = ScopeMetrics(InstrumentationScope(metering.SCOPE), [], "")
     for one in first.scope_metrics:
         if one.scope.name == metering.SCOPE:
-            scope = one.scope
-            ours = [metric for metric in one.metrics if metric.name not in names] + ours
+            ours = one
         else:
             scopes.append(one)
-    scopes.append(ScopeMetrics(scope, ours, scope.schema_url or ""))
+    counted = [points.dated(metric) for metric in ours.metrics if metric.name not in names]
+    if counted or histograms:
+        scopes.append(replace(ours, metrics=counted + histograms))
     return replace(data, resource_metrics=[replace(first, scope_metrics=scopes), *rest])
 
 

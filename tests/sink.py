@@ -124,6 +124,10 @@ class Sink:
                 points[series].append(point)
         return total + sum(_value(max(found, key=lambda point: point.time_unix_nano)) for found in points.values())
 
+    def starts(self) -> dict[str, int]:
+        """Return since when each metric counts, in unix nanoseconds, by its name."""
+        return {metric.name: point.start_time_unix_nano for _, metric, point in self._points()}
+
     def operations(self) -> dict[str, float]:
         """Return how many operations of programs/work.py arrived, by each of the ways in which they are told."""
         spans = [span for span in self.spans() if span.name == "operation"]

@@ -274,3 +274,24 @@ def test_host_and_process_arrive_when_attached_by_name(recorder, sampler):
     read()
     assert recorder.value("process.memory.usage") > 0
     assert recorder.value("system.memory.limit") == psutil.virtual_memory().total
+
+
+def test_a_counter_says_since_when_it_counts(program, sink):
+    """The SDK would say: since its first collection. The machine's counts since the machine's start, and so on."""
+    done = program("""
+        import time
+        import psutil
+        import otel_llmon as llmon
+
+        before = time.time_ns()
+        llmon.configure("dated")
+        for _ in llmon.progress(range(3), "things"):
+            began = time.time_ns()
+        time.sleep(0.1)
+        print(before, began, int(psutil.Process().create_time() * 1e9), int(psutil.boot_time() * 1e9))
+    """)
+    before, began, process, boot = map(int, done.stdout.split())
+    starts = sink.starts()
+    assert before <= starts["llmon.progress.items"] <= began
+    assert starts["process.cpu.time"] == process
+    assert starts["system.cpu.time"] == boot

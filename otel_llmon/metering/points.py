@@ -1,9 +1,11 @@
-"""Histogram series as the SDK's point classes, so that any exporter can send them."""
+"""Histogram series as the SDK's point classes, so that any exporter can send them, and the true start of counters."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -13,10 +15,11 @@ from opentelemetry.sdk.metrics.export import (
     ExponentialHistogramDataPoint,
     HistogramDataPoint,
     Metric,
+    Sum,
 )
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 
-from otel_llmon import metering
+from otel_llmon import metering, semconv
 from otel_llmon.metering import cells
 
 try:  # its home moved between the SDKs that we support
@@ -40,6 +43,7 @@ class Points:
         """Forget what was handed over, as after a fork."""
         self._since = 0
         self._last: dict[cells.HistogramSeries, tuple[int, cells.Seen]] = {}
+        self._born = time.time_ns()
 
     def take(self) -> list[Metric]:
         """Return every histogram that has something to say."""
@@ -53,6 +57,23 @@ class Points:
                 found.append(Metric(instrument.row.name, instrument.row.description, instrument.row.unit, data))
         self._since = now
         return found
+
+    def dated(self, metric: Metric) -> Metric:
+        """Return a cumulative counter that says since when it counts; anything else as it is.
+
+        The SDK dates an observable counter from its first collection. A backend that counts from the start on, as
+        Prometheus may, would see nothing of a short run, and a leap where the machine's count comes in.
+        """
+        data = metric.data
+        if not isinstance(data, Sum) or not data.is_monotonic:
+            return metric
+        if data.aggregation_temporality is not AggregationTemporality.CUMULATIVE:
+            return metric
+        start = {"process": _process_start, "boot": _boot}.get(_origins().get(metric.name, ""), lambda: self._born)()
+        points = [
+            replace(each, start_time_unix_nano=min(start, each.start_time_unix_nano)) for each in data.data_points
+        ]
+        return replace(metric, data=replace(data, data_points=points))
 
     def _points(self, series: Iterable[cells.HistogramSeries], now: int) -> Iterable[Any]:
         for one in series:
@@ -95,6 +116,23 @@ class Points:
             flags=0,
             **common,
         )
+
+
+@functools.cache
+def _origins() -> dict[str, str]:
+    return {row.name: row.since for row in semconv.rows() if row.since != "start"}
+
+
+def _process_start() -> int:
+    import psutil
+
+    return int(psutil.Process().create_time() * 1e9)
+
+
+def _boot() -> int:
+    import psutil
+
+    return int(psutil.boot_time() * 1e9)
 
 
 def _difference(seen: cells.Seen, before: cells.Seen) -> cells.Seen:

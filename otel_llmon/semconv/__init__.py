@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
+Since = Literal["start", "process", "boot"]
 
 FAMILIES = ("phases", "progress", "host", "process", "selfmetrics")
 
@@ -21,6 +22,7 @@ class Metric:
 
     `attributes` are the only keys that its points carry. `edges` belong to histograms.
     `cap` bounds the series; it stays under the SDK's own limit of 2,000 for one instrument.
+    `since` says from when a counter counts: this telemetry's start, the process's, or the machine's.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Metric:
     attributes: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     cap: int = 1000
+    since: Since = "start"
 
 
 def rows() -> tuple[Metric, ...]:

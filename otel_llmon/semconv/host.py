@@ -5,7 +5,7 @@ from __future__ import annotations
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv.attributes import CPU_MODE, SYSTEM_MEMORY_STATE
 
-CPU_TIME = Metric("system.cpu.time", "counter", "s", "CPU seconds of the machine, by mode.", (CPU_MODE,))
+CPU_TIME = Metric("system.cpu.time", "counter", "s", "CPU seconds of the machine, by mode.", (CPU_MODE,), since="boot")
 CPU_UTILIZATION = Metric(
     "system.cpu.utilization",
     "gauge",

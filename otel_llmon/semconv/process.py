@@ -6,7 +6,7 @@ from otel_llmon.semconv import Metric
 from otel_llmon.semconv.attributes import CPU_MODE
 
 PROCESS_CPU_TIME = Metric(
-    "process.cpu.time", "counter", "s", "CPU seconds that this process used, by mode.", (CPU_MODE,)
+    "process.cpu.time", "counter", "s", "CPU seconds that this process used, by mode.", (CPU_MODE,), since="process"
 )
 PROCESS_CPU_UTILIZATION = Metric(
     "process.cpu.utilization",

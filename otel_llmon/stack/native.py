@@ -49,9 +49,6 @@ TARGETS = {
 }
 """What Prometheus scrapes: a file each in `collector-config/prometheus/targets/`."""
 
-PATIENCE = 60.0
-"""Seconds that a server may take until it works."""
-
 PASSED_ON = ("PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
 
 
@@ -72,6 +69,7 @@ def up(
     webhook: str | None = None,
     told: Callable[[str, float], None] = lambda _server, _seconds: None,
     environ: Mapping[str, str] = os.environ,
+    patience: float = 60.0,
 ) -> State:
     """Start what does not run yet and wait until it works; `told` hears of each server and the seconds it took.
 
@@ -92,7 +90,7 @@ def up(
             state.processes[server] = _start(server, found[server], state.stack, environ)
             state.save()
         for server in wanted:
-            told(server, _wait(server, state))
+            told(server, _wait(server, state, patience))
     except BaseException:
         _end([running for server in wanted if (running := process(state, server))])
         state.processes = {server: noted for server, noted in state.processes.items() if server not in wanted}
@@ -216,13 +214,13 @@ def _environment(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _wait(server: str, state: State) -> float:
+def _wait(server: str, state: State, patience: float) -> float:
     started = time.monotonic()
     while not ready(state.stack.ready_url(server)):
         took = time.monotonic() - started
-        if process(state, server) is None or took > PATIENCE:
+        if process(state, server) is None or took > patience:
             log = state.stack.data / "logs" / f"{server}.log"
-            why = "ended" if took <= PATIENCE else f"is not ready after {took:.0f} s"
+            why = "ended" if took <= patience else f"is not ready after {took:.0f} s"
             raise StackError(f"{server} {why}: {_last_words(log)} (more in {log})")
         time.sleep(0.1)
     return time.monotonic() - started

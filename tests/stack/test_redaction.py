@@ -17,7 +17,8 @@ TALK = f"""
     llmon.configure("talk")
     messages = [{{"role": "user", "content": f"write to {{MAIL}} with {{KEY}}"}}]
     try:
-        with llmon.phase("answer", {{"prompt": f"write to {{MAIL}} with {{KEY}}", "user": MAIL, "app_api_key": "plain"}}):
+        asked = {{"prompt": f"write to {{MAIL}} with {{KEY}}", "user": MAIL, "app_api_key": "plain"}}
+        with llmon.phase("answer", asked):
             span = trace.get_current_span()
             print(format(span.get_span_context().trace_id, "032x"))
             span.set_attribute("gen_ai.input.messages", str(messages))
@@ -36,7 +37,7 @@ TALK = f"""
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("extras", [("redaction",), ()], ids=["on", "off"])
 def test_secrets_in_attributes_events_names_bodies_and_messages(servers, program, extras):
-    """Asked from the servers' interfaces, and looked for in their files; without redaction the same search finds them."""
+    """Asked of the servers, and looked for in their files; without redaction the same search finds them."""
     stack = servers(extras=extras)
     done = program(TALK, **stack.environ)
     assert done.returncode == 0, done.stderr
