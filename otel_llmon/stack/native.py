@@ -148,6 +148,8 @@ def _configure(stack: Stack, webhook: str | None) -> None:
         if webhook:
             address.touch(mode=0o600)
             address.write_text(webhook)
+            routes = address.with_name("webhook.yml")
+            routes.write_text(routes.read_text().replace("/etc/otel-llmon/alertmanager/webhook_url", str(address)))
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
         raise StackError(f"{stack.data}: {reason}, give another folder with --data") from None
