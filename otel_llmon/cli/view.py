@@ -11,6 +11,7 @@ import typer
 
 from otel_llmon.errors import SettingsError
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _UNITS: dict[str, float] = {"": 1, "b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SECONDS: dict[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -29,8 +30,8 @@ def run(  # noqa: PLR0913, PLR0917  # an option each
 
     limits = Limits(_size(max_size), _age(max_age))
     viewer = Viewer(data, _address("--otlp", otlp), _address("--page", page), _url(tee), limits)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: viewer.end())
+    for number in _STOPS:
+        signal.signal(number, _stop)
     with viewer:
         print(f"page  {viewer.page_url}")
         print(f"OTLP  {viewer.otlp_url}")
@@ -38,6 +39,13 @@ def run(  # noqa: PLR0913, PLR0917  # an option each
         if show:
             _open(viewer.page_url)
         viewer.wait()
+
+
+def _stop(*_: object) -> None:
+    """Leave, closing everything; being told twice makes no difference."""
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
 
 
 def _open(url: str) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from otel_llmon.viewer import retention, schema
 from otel_llmon.viewer.app import App
@@ -76,6 +77,8 @@ class Viewer:
         self._closers.append(self._receiver.stop)
         self.otlp_url, self.page_url = self._receiver.url, self._app.url
         self._app.is_whole = lambda: not self._why
+        if self._tee is not None and urlsplit(self._tee.url).netloc == urlsplit(self.otlp_url).netloc:
+            raise ViewerError(f"--tee {self._tee.url}: is this viewer itself, give a Collector's address")
         self._receiver.start()
         self._app.start()
 
@@ -93,15 +96,10 @@ class Viewer:
         self._why = why
         self._ended.set()
 
-    def end(self) -> None:
-        """Let `wait` return; may be called from a signal handler."""
-        self._ended.set()
-
     def wait(self) -> None:
-        """Return when `end` is called; raises ViewerError when nothing can be kept any more."""
+        """Wait for the day when nothing can be kept any more, and raise ViewerError then."""
         self._ended.wait()
-        if self._why:
-            raise ViewerError(self._why)
+        raise ViewerError(self._why)
 
     def status(self) -> dict[str, Any]:
         """Return what `/api/status` says."""

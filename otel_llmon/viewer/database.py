@@ -42,7 +42,8 @@ class Database:
     def _prepare(self) -> None:
         try:
             if found := self._unusable():
-                self.set_aside(found)
+                aside = self.set_aside()
+                _log.warning("%s: %s, set aside as %s; going on with an empty one", self.path, found, aside.name)
             self._create()
         except sqlite3.Error as exc:
             raise ViewerError(in_words(self.path, exc)) from exc
@@ -80,15 +81,14 @@ class Database:
                     f" PRAGMA user_version = {schema.VERSION}; COMMIT;"
                 )
 
-    def set_aside(self, why: str) -> Path:
-        """Rename the file, so that a new one can take its place; say so and return the new name."""
+    def set_aside(self) -> Path:
+        """Rename the file, so that a new one can take its place; return the new name."""
         stamp = datetime.now().astimezone().strftime("%Y%m%dT%H%M%S.%f")
         aside = self.path.with_name(f"viewer-{stamp}.db")
         for end in ("", "-wal", "-shm"):
             beside = self.path.with_name(self.path.name + end)
             if beside.exists():
                 beside.rename(aside.with_name(aside.name + end))
-        _log.warning("%s: %s, set aside as %s; going on with an empty one", self.path, why, aside.name)
         return aside
 
     def writer(self) -> sqlite3.Connection:

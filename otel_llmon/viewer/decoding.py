@@ -13,7 +13,8 @@ from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
-_STEP = 1 << 20
+from otel_llmon.viewer.intake import STEP
+
 _EITHER = 47  # wbits: gzip or zlib, told by the header
 _IDS = frozenset(("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"))
 
@@ -38,7 +39,7 @@ def decompressed(body: bytes, limit: int, grow: Callable[[int], None]) -> bytes:
             while not inflate.eof:
                 if not body and not inflate.unconsumed_tail:
                     raise MalformedError("compressed body: ends early")
-                piece = inflate.decompress(inflate.unconsumed_tail or body, min(_STEP, limit - len(found) + 1))
+                piece = inflate.decompress(inflate.unconsumed_tail or body, min(STEP, limit - len(found) + 1))
                 body = b""
                 grow(len(piece))
                 found += piece

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
-from otel_llmon.viewer.records import LATEST, Origin, PointRow, Taken
+from otel_llmon.viewer.records import LATEST, Origin, PointRow, SpanRow, Taken
 
 _REMEMBERED = 20_000
 """Origins, metrics and series whose numbers are kept in memory."""
@@ -17,27 +17,17 @@ _SPAN = (
     "INSERT OR IGNORE INTO spans (trace_id, span_id, parent_id, start, finish, error, name, body, origin)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_NEW_TRACES = """
-SELECT count(*) FROM (SELECT DISTINCT trace_id FROM spans WHERE id > :before) AS new
-WHERE NOT EXISTS (SELECT 1 FROM traces WHERE traces.trace_id = new.trace_id)
-"""
-_TRACES = f"""
+_NEW_SPANS = "SELECT trace_id, span_id, parent_id, start, finish, error, name, x'' FROM spans WHERE id > ?"
+_HAS_TRACE = "SELECT EXISTS (SELECT 1 FROM traces WHERE trace_id = ?)"
+_TRACE = """
 INSERT INTO traces (trace_id, start, finish, spans, errors, rank, root, origin, arrived)
-SELECT trace_id, min(start), max(finish), count(*), sum(error), {2 * LATEST - 1}, '', 0, :now
-FROM spans WHERE id > :before GROUP BY trace_id
+VALUES (:trace_id, :start, :finish, :spans, :errors, :rank, :root, :origin, :arrived)
 ON CONFLICT (trace_id) DO UPDATE SET
     start = min(start, excluded.start), finish = max(finish, excluded.finish), spans = spans + excluded.spans,
-    errors = errors + excluded.errors, arrived = excluded.arrived
-"""  # noqa: S608  # a number of our own
-# the columns beside min() are of the row that has the minimum
-_ROOTS = f"""
-INSERT INTO traces (trace_id, rank, root, origin, start, finish, spans, errors, arrived)
-SELECT trace_id, min(CASE WHEN parent_id IS NULL THEN start ELSE start + {LATEST} END), name, origin, 0, 0, 0, 0, 0
-FROM spans WHERE id > :before GROUP BY trace_id
-ON CONFLICT (trace_id) DO UPDATE SET rank = excluded.rank, root = excluded.root, origin = excluded.origin
-WHERE excluded.rank < rank
-"""  # noqa: S608  # likewise
-_TRACE_ORIGINS = "INSERT OR IGNORE INTO trace_origins SELECT DISTINCT trace_id, origin FROM spans WHERE id > :before"
+    errors = errors + excluded.errors, arrived = excluded.arrived, rank = min(rank, excluded.rank),
+    root = CASE WHEN excluded.rank < rank THEN excluded.root ELSE root END,
+    origin = CASE WHEN excluded.rank < rank THEN excluded.origin ELSE origin END
+"""
 _LOG = "INSERT INTO logs (time, severity, trace_id, span_id, body, origin, arrived) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _POINT = "INSERT OR IGNORE INTO points (series, time, value, body, arrived) VALUES (?, ?, ?, ?, ?)"
 
@@ -90,17 +80,24 @@ class Inserter:
         self._ways[signal](taken, digest)
 
     def _spans(self, taken: Taken, _: bytes) -> None:
-        last = "SELECT max(id) FROM spans"
-        before = {"before": self._number(last), "now": self._now}
+        last = self._number("SELECT max(id) FROM spans")
         for origin, rows in taken.parts:
-            known = (self._origin(origin),)
-            self._added["spans"] += self._many(_SPAN, [row + known for row in rows])
-        if self._number(last) == before["before"]:
-            return
-        self._added["traces"] += self._number(_NEW_TRACES, before)
-        self.connection.execute(_TRACES, before)
-        self.connection.execute(_ROOTS, before)
-        self.connection.execute(_TRACE_ORIGINS, before)
+            number = self._origin(origin)
+            added = self._many(_SPAN, [(*row, number) for row in rows])
+            if not added:
+                continue
+            self._added["spans"] += added
+            # what came before must not be counted again; that it did is rare
+            new = rows if added == len(rows) else list(map(SpanRow._make, self.connection.execute(_NEW_SPANS, (last,))))
+            self._traces(new, number)
+            last += added
+
+    def _traces(self, rows: list[Any], origin: int) -> None:
+        found = list(_by_trace(rows, origin, self._now).values())
+        ids = [(trace["trace_id"],) for trace in found]
+        self._added["traces"] += len(ids) - sum(self._number(_HAS_TRACE, one) for one in ids)
+        self.connection.executemany(_TRACE, found)
+        self._many("INSERT OR IGNORE INTO trace_origins VALUES (?, ?)", [(*one, origin) for one in ids])
 
     def _logs(self, taken: Taken, digest: bytes) -> None:
         if not self._many("INSERT OR IGNORE INTO requests VALUES (?, ?)", [(digest, self._now)]):
@@ -170,3 +167,36 @@ def _digest(*parts: bytes) -> bytes:
         found.update(b"%d:" % len(part))
         found.update(part)
     return found.digest()
+
+
+def _by_trace(rows: Iterable[SpanRow], origin: int, now: int) -> dict[bytes, dict[str, Any]]:
+    """Return what a list shows of the traces that these spans belong to.
+
+    A trace is named after the span of the lowest rank: the first root, else the first span of all.
+    """
+    found: dict[bytes, dict[str, Any]] = {}
+    for trace_id, _, parent_id, start, finish, error, name, _ in rows:
+        rank = start if parent_id is None else start + LATEST
+        trace = found.get(trace_id)
+        if trace is None:
+            found[trace_id] = {
+                "trace_id": trace_id,
+                "start": start,
+                "finish": finish,
+                "spans": 1,
+                "errors": int(error),
+                "rank": rank,
+                "root": name,
+                "origin": origin,
+                "arrived": now,
+            }
+            continue
+        trace["spans"] += 1
+        trace["errors"] += error
+        if start < trace["start"]:
+            trace["start"] = start
+        if finish > trace["finish"]:
+            trace["finish"] = finish
+        if rank < trace["rank"]:
+            trace["rank"], trace["root"] = rank, name
+    return found

@@ -6,15 +6,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+MAX_BODY = 64 << 20
+"""Bytes of a body, as sent and as decompressed: what OpenTelemetry's exporters send at most."""
+
+STEP = 1 << 20
+"""Bytes by which a body grows while it is read and decompressed."""
+
 
 class FullError(Exception):
     """There is no room now."""
 
 
 class Intake:
-    """Room for `capacity` requests that hold `limit` bytes together."""
+    """Room for `capacity` requests that hold `limit` bytes together: one of the largest fits, packed and unpacked."""
 
-    def __init__(self, capacity: int = 64, limit: int = 64 << 20, patience: float = 1.0) -> None:
+    def __init__(self, capacity: int = 64, limit: int = 2 * MAX_BODY + STEP, patience: float = 1.0) -> None:
         self.capacity = capacity
         self.limit = limit
         self.waiting = 0
@@ -63,8 +69,3 @@ class Place:
         """Take more; raises FullError."""
         self._intake.take(size)
         self.held += size
-
-    def shrink(self, size: int) -> None:
-        """Give some of it back."""
-        self._intake.free(size)
-        self.held -= size

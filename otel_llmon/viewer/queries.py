@@ -142,7 +142,7 @@ def logs(  # noqa: PLR0913  # a filter each
         where.append("trace_id = ?")
         values.append(trace_id)
     if service:
-        where.append("origin IN (SELECT id FROM origins WHERE service = ?)")
+        where.append("+origin IN (SELECT id FROM origins WHERE service = ?)")
         values.append(service)
     if severity:
         where.append("severity >= ?")

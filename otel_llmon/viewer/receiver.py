@@ -21,13 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from otel_llmon.viewer import records
 from otel_llmon.viewer.decoding import MalformedError, TooLargeError, decompressed, from_json, from_protobuf
-from otel_llmon.viewer.intake import FullError, Intake, Place
+from otel_llmon.viewer.intake import MAX_BODY, FullError, Intake, Place
 from otel_llmon.viewer.serving import Answer, Handler, RefusedError, Server
 from otel_llmon.viewer.store import Store, StoreError, UnfitError
 from otel_llmon.viewer.tee import Tee
-
-MAX_BODY = 64 << 20
-"""Bytes of a body, as sent and as decompressed: what OpenTelemetry's exporters send at most."""
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _PARSERS = {PROTOBUF: from_protobuf, JSON: from_json}

@@ -8,13 +8,19 @@ in ten minutes: the last of each stretch stays, so that no total is lost. Deltas
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from otel_llmon.viewer.inserting import Inserter
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+BREATH = 0.25
+"""Seconds of removing, after which waiting batches have their turn."""
+
 _SLICE = 500
-"""Traces, logs or points that are removed at once; batches are not held up for longer."""
+"""Traces that are removed in one commit; of logs and points four times as many."""
 
 _THINNING = ((HOUR, MINUTE), (DAY, 10 * MINUTE))
 """Points older than this many seconds: one in so many seconds."""
@@ -36,81 +42,99 @@ _OLDEST = {
 }
 
 
-def sweep(inserter: Inserter, limits: Limits, now: int) -> bool:
-    """Remove what is too old and what does not fit; return whether anything was."""
-    removed = False
-    for signal in _OLDEST:
-        while (oldest := _oldest(inserter.connection, signal)) is not None and oldest < now - limits.age:
-            removed = bool(_remove(inserter, signal, int(now - limits.age)))
-    removed |= fit(inserter, limits, now) | _thin(inserter, now)
-    with inserter.removal():
-        inserter.connection.execute("DELETE FROM requests WHERE arrived < ?", (now - HOUR,))
-        if removed:
-            _forget_unused(inserter.connection)
-    return removed
+class Retention:
+    """Removes through an inserter's connection what is past the limits."""
+
+    def __init__(self, inserter: Inserter, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._inserter = inserter
+        self._connection = inserter.connection
+        self._limits = limits
+        self._clock = clock
+        self._thinned = dict.fromkeys(_THINNING, 0)
+        self._swept: float | None = None
+
+    def keep(self, now: int) -> bool:
+        """Remove what is too old or does not fit, as far as a breath goes; return whether anything was."""
+        deadline = self._clock() + BREATH
+        removed = 0
+        while (signal := self._surplus(now)) is not None:
+            removed += self._remove(signal)
+            if self._clock() > deadline:
+                return True
+        if self._swept is None or self._clock() - self._swept >= MINUTE:
+            self._swept = self._clock()
+            removed += self._sweep(now)
+        return bool(removed)
+
+    def _surplus(self, now: int) -> str | None:
+        """Return the signal that has the oldest record, where it has to go."""
+        ages = {
+            signal: row[0]
+            for signal, query in _OLDEST.items()
+            if (row := self._connection.execute(query).fetchone()) is not None and row[0] is not None
+        }
+        oldest = min(ages, key=ages.__getitem__, default=None)
+        if oldest is None or (ages[oldest] >= now - self._limits.age and self._used() <= self._limits.size):
+            return None
+        return oldest
+
+    def _used(self) -> int:
+        return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _remove(self, signal: str) -> int:
+        """Remove one slice of the oldest; return how many rows."""
+        with self._inserter.removal() as fewer:
+            removed = _REMOVERS[signal](self._connection)
+            for name, count in removed.items():
+                fewer[name] -= count
+        return sum(removed.values())
+
+    def _sweep(self, now: int) -> int:
+        """Thin out points, and remove what only records named that are gone; return how many points went."""
+        removed = sum(self._thin(age, step, now) for age, step in _THINNING)
+        with self._inserter.removal():
+            self._connection.execute("DELETE FROM requests WHERE arrived < ?", (now - HOUR,))
+            for statement in _UNUSED:
+                self._connection.execute(statement)
+        if self._pragma("page_count") * self._pragma("page_size") > self._limits.size:
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        return removed
+
+    def _thin(self, age: int, step: int, now: int) -> int:
+        """Keep the last point of each stretch of time, of what got old enough for that since the last time."""
+        until = (now - age) // step * step
+        since, self._thinned[age, step] = self._thinned[age, step], until
+        values = {"since": since * 10**9, "until": until * 10**9, "step": step * 10**9}
+        with self._inserter.removal() as fewer:
+            removed = _count(self._connection, _THIN, [values])
+            fewer["points"] -= removed
+        return removed
 
 
-def fit(inserter: Inserter, limits: Limits, now: int) -> bool:
-    """Remove the oldest until the rest fits; return whether anything was."""
-    removed = False
-    while _used(inserter.connection) > limits.size:
-        ages = {signal: oldest for signal in _OLDEST if (oldest := _oldest(inserter.connection, signal)) is not None}
-        if not ages:
-            break
-        removed |= bool(_remove(inserter, min(ages, key=ages.__getitem__), now + 1))
-    if removed and _pragma(inserter.connection, "page_count") * _pragma(inserter.connection, "page_size") > limits.size:
-        inserter.connection.execute("PRAGMA incremental_vacuum").fetchall()
-    return removed
-
-
-def _used(connection: sqlite3.Connection) -> int:
-    pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
-    return pages * _pragma(connection, "page_size")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _oldest(connection: sqlite3.Connection, signal: str) -> int | None:
-    row = connection.execute(_OLDEST[signal]).fetchone()
-    return None if row is None else row[0]
-
-
-def _remove(inserter: Inserter, signal: str, before: int) -> int:
-    """Remove one slice of what arrived before this second; return how many rows."""
-    with inserter.removal() as fewer:
-        removed = _REMOVERS[signal](inserter.connection, before)
-        for name, count in removed.items():
-            fewer[name] -= count
-    return sum(removed.values())
-
-
-def _remove_traces(connection: sqlite3.Connection, before: int) -> dict[str, int]:
-    found = connection.execute(
-        "SELECT trace_id, spans FROM traces WHERE arrived < ? ORDER BY arrived LIMIT ?", (before, _SLICE)
-    ).fetchall()
-    # a slice is so many spans, too: a trace of a million is one slice
+def _remove_traces(connection: sqlite3.Connection) -> dict[str, int]:
+    found = connection.execute("SELECT trace_id, spans FROM traces ORDER BY arrived LIMIT ?", (_SLICE,)).fetchall()
     spans, traces = 0, []
     for trace_id, count in found:
-        if spans > 20 * _SLICE:
+        if spans > 20 * _SLICE:  # a trace may be large: one such is a slice
             break
         spans += count
         traces.append((trace_id,))
-    spans = _count(connection, "DELETE FROM spans WHERE trace_id = ?", traces)
+    removed = _count(connection, "DELETE FROM spans WHERE trace_id = ?", traces)
     _count(connection, "DELETE FROM trace_origins WHERE trace_id = ?", traces)
-    return {"spans": spans, "traces": _count(connection, "DELETE FROM traces WHERE trace_id = ?", traces)}
+    return {"spans": removed, "traces": _count(connection, "DELETE FROM traces WHERE trace_id = ?", traces)}
 
 
-def _remove_logs(connection: sqlite3.Connection, before: int) -> dict[str, int]:
-    statement = "DELETE FROM logs WHERE arrived < ? AND id IN (SELECT id FROM logs ORDER BY id LIMIT ?)"
-    return {"logs": _count(connection, statement, [(before, 4 * _SLICE)])}
+def _remove_logs(connection: sqlite3.Connection) -> dict[str, int]:
+    statement = "DELETE FROM logs WHERE id IN (SELECT id FROM logs ORDER BY id LIMIT ?)"
+    return {"logs": _count(connection, statement, [(4 * _SLICE,)])}
 
 
-def _remove_points(connection: sqlite3.Connection, before: int) -> dict[str, int]:
-    found = connection.execute(
-        "SELECT series, time FROM points WHERE arrived < ? ORDER BY arrived LIMIT ?", (before, 4 * _SLICE)
-    ).fetchall()
+def _remove_points(connection: sqlite3.Connection) -> dict[str, int]:
+    query = "SELECT series, time FROM points ORDER BY arrived LIMIT ?"
+    found = connection.execute(query, (4 * _SLICE,)).fetchall()
     return {"points": _count(connection, "DELETE FROM points WHERE series = ? AND time = ?", found)}
 
 
@@ -118,39 +142,25 @@ _REMOVERS = {"traces": _remove_traces, "logs": _remove_logs, "points": _remove_p
 
 _THIN = """
 DELETE FROM points WHERE (series, time) IN (
-    SELECT p.series, p.time FROM series AS s
-    JOIN metrics AS m ON m.id = s.metric AND NOT m.delta
+    SELECT p.series, p.time FROM metrics AS m
+    JOIN series AS s ON s.metric = m.id
     JOIN points AS p ON p.series = s.id AND p.time >= :since AND p.time < :until
-    WHERE EXISTS (
+    WHERE NOT m.delta AND EXISTS (
         SELECT 1 FROM points AS q
         WHERE q.series = p.series AND q.time > p.time AND q.time < (p.time / :step + 1) * :step
     )
 )
 """
 
-
-def _thin(inserter: Inserter, now: int) -> bool:
-    """Keep the last point of each stretch of time, of what got old enough for it since the last few looks."""
-    removed = 0
-    for age, step in _THINNING:
-        until = (now - age) // step * step
-        with inserter.removal() as fewer:
-            span = {"since": (until - 4 * HOUR) * 10**9, "until": until * 10**9, "step": step * 10**9}
-            count = _count(inserter.connection, _THIN, [span])
-            fewer["points"] -= count
-        removed += count
-    return bool(removed)
-
-
-def _forget_unused(connection: sqlite3.Connection) -> None:
-    """Remove what only records named that are gone."""
-    connection.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM points WHERE series = series.id)")
-    connection.execute("DELETE FROM metrics WHERE NOT EXISTS (SELECT 1 FROM series WHERE metric = metrics.id)")
-    connection.execute(
-        "DELETE FROM origins WHERE NOT EXISTS (SELECT 1 FROM trace_origins WHERE origin = origins.id)"
-        " AND NOT EXISTS (SELECT 1 FROM logs WHERE origin = origins.id)"
-        " AND NOT EXISTS (SELECT 1 FROM series WHERE origin = origins.id)"
-    )
+_UNUSED = (
+    "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM points WHERE series = series.id)",
+    "DELETE FROM metrics WHERE NOT EXISTS (SELECT 1 FROM series WHERE metric = metrics.id)",
+    """
+    DELETE FROM origins WHERE NOT EXISTS (SELECT 1 FROM trace_origins WHERE origin = origins.id)
+    AND NOT EXISTS (SELECT 1 FROM logs WHERE origin = origins.id)
+    AND NOT EXISTS (SELECT 1 FROM series WHERE origin = origins.id)
+    """,
+)
 
 
 def _count(connection: sqlite3.Connection, statement: str, rows: list[Any]) -> int:

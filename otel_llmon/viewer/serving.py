@@ -76,7 +76,7 @@ class Server(ThreadingMixIn, TCPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.bound = address[0]
         self.connections: dict[Handler, None] = {}
-        self._sockets: dict[int, Handler] = {}
+        self._serving = 0
         self._lock = threading.Lock()
         try:
             super().__init__(address, handler)
@@ -125,12 +125,22 @@ class Server(ThreadingMixIn, TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a connection its thread; where there are too many, one that only waits makes room."""
-        if len(self.connections) >= self.most and not self._make_room():
+        if self._serving >= self.most and not self._make_room():
             with contextlib.suppress(OSError):
                 request.send(_BUSY)
             self.shutdown_request(request)
             return
+        with self._lock:
+            self._serving += 1
         super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._serving -= 1
 
     def _make_room(self) -> bool:
         with self._lock:
@@ -300,6 +310,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Refuse what is no HTTP that we know; http.server calls this."""
         self._unread = True
+        self.request_version = self.protocol_version  # what could not be read has none
         self.command = getattr(self, "command", None) or "GET"
         if code == HTTPStatus.NOT_IMPLEMENTED:
             code = HTTPStatus.METHOD_NOT_ALLOWED

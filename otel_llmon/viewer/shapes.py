@@ -149,7 +149,9 @@ def point(kind: str, time: int, value: Any, body: bytes | None) -> tuple[dict[st
     if kind not in ("histogram", "exponential_histogram"):
         return {"time": str(time), "value": number(value)}, shown
     edges, buckets = (
-        (list(found.explicit_bounds), list(found.bucket_counts)) if kind == "histogram" else _explicit(found)
+        ([number(edge) for edge in found.explicit_bounds], list(found.bucket_counts))
+        if kind == "histogram"
+        else _explicit(found)
     )
     return {
         "time": str(time),

@@ -15,10 +15,7 @@ from otel_llmon.viewer.database import Database
 from otel_llmon.viewer.errors import in_words, is_damage, is_final
 from otel_llmon.viewer.inserting import Inserter
 from otel_llmon.viewer.records import Taken
-from otel_llmon.viewer.retention import Limits
-
-HOUSEKEEPING = 60.0
-"""Seconds between two looks for what is too old."""
+from otel_llmon.viewer.retention import Limits, Retention
 
 
 class StoreError(Exception):
@@ -54,7 +51,6 @@ class Store:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.database = Database(folder)
-        self._limits = limits
         self._failed = failed
         self._clock = clock
         self._waiting: deque[Batch] = deque()
@@ -64,6 +60,7 @@ class Store:
         self._open = True
         self._connection = self.database.writer()
         self._inserter = Inserter(self._connection)
+        self._retention = Retention(self._inserter, limits)
         self._thread = threading.Thread(target=self._run, name="llmon-viewer-writer", daemon=True)
         self._thread.start()
 
@@ -106,19 +103,18 @@ class Store:
         self.database.close()
 
     def _run(self) -> None:
-        swept = 0.0
         while (batches := self._next()) is not None:
             try:
                 self._write(batches)
-                if swept + HOUSEKEEPING <= time.monotonic() or not swept:
-                    swept = time.monotonic()
-                    self._sweep(retention.sweep)
-                elif batches:
-                    self._sweep(retention.fit)
+                if self._retention.keep(int(self._clock())):
+                    self._tell()
             except sqlite3.Error as exc:
                 if is_final(exc):
-                    self._give_up(exc)
+                    self._give_up(in_words(self.database.path, exc), damaged=is_damage(exc))
                     return
+            except Exception as exc:  # a bug of ours: nobody may wait for a thread that is gone
+                self._give_up(f"{self.database.path}: {type(exc).__name__}: {exc}")
+                return
 
     def _next(self) -> list[Batch] | None:
         """Wait for batches; nothing after a second without any, None at the end."""
@@ -160,17 +156,12 @@ class Store:
             self._version += 1
             self._committed.notify_all()
 
-    def _sweep(self, how: Callable[[Inserter, Limits, int], bool]) -> None:
-        if how(self._inserter, self._limits, int(self._clock())):
-            self._tell()
-
-    def _give_up(self, exc: sqlite3.Error) -> None:
-        why = in_words(self.database.path, exc)
+    def _give_up(self, why: str, *, damaged: bool = False) -> None:
         with self._something:
             self._open = False
             self._dismiss(list(self._waiting), StoreError(why))
             self._waiting.clear()
-        if is_damage(exc):
+        if damaged:
             self._connection.close()
-            why += f", set aside as {self.database.set_aside('damaged').name}; start again"
+            why += f", set aside as {self.database.set_aside().name}, start again"
         self._failed(why)
