@@ -30,8 +30,9 @@ def up(
     call: Collection[str],
     told: Callable[[str, float], None] = lambda _server, _seconds: None,
     environ: Mapping[str, str] = os.environ,
+    services: Collection[str] = (),
 ) -> State:
-    """Start the containers and wait until every server works; pulling images may take minutes.
+    """Start the containers, all or these, and wait until every server works; pulling images may take minutes.
 
     Raises StackError when compose fails or a server does not become ready.
     """
@@ -39,7 +40,7 @@ def up(
         raise StackError(f"--host {stack.host}: containers are published on 127.0.0.1, or use --native")
     state = State("compose", stack)
     stack.data.mkdir(parents=True, exist_ok=True)
-    _run([*call, *_project(), "up", "-d"], _environment(stack, environ))
+    _run([*call, *_project(), "up", "-d", *services], _environment(stack, environ))
     state.save()
     for server in READY:
         told(server, _wait(server, stack))
