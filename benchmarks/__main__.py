@@ -10,7 +10,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import collection, in_place, instructions, leaving, logs, metrics, phases, report, starting, timing
+from benchmarks import (
+    collection,
+    in_place,
+    instructions,
+    leaving,
+    logs,
+    metrics,
+    openai_chat,
+    phases,
+    report,
+    starting,
+    timing,
+)
 from benchmarks.figures import Figure, Result
 
 GROUPS = {
@@ -20,6 +32,7 @@ GROUPS = {
     "collection": collection,
     "starting": starting,
     "leaving": leaving,
+    "openai": openai_chat,
 }
 
 

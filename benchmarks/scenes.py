@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from otel_llmon import exporting, metering, telemetry
 
@@ -57,7 +58,9 @@ class DropMetrics(_Drop, MetricExporter):
 
 
 @contextmanager
-def pipeline(level: int = telemetry.DETAILED, *, plain: bool = False) -> Iterator[dict[str, Any]]:
+def pipeline(
+    level: int = telemetry.DETAILED, *, plain: bool = False, sampler: Sampler = ALWAYS_ON
+) -> Iterator[dict[str, Any]]:
     """Put fresh providers in place of the global ones for a while; with `plain`, without our exporter wrapper.
 
     Yields the reader, to collect from, and `settle`, which exports what is queued.
@@ -66,7 +69,7 @@ def pipeline(level: int = telemetry.DETAILED, *, plain: bool = False) -> Iterato
     exporter = DropMetrics()
     reader = PeriodicExportingMetricReader(exporter if plain else exporting.MetricExporter(exporter), math.inf)
     meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    tracers = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     tracers.add_span_processor(BatchSpanProcessor(DropSpans()))
     loggers = LoggerProvider(resource, shutdown_on_exit=False)
     loggers.add_log_record_processor(BatchLogRecordProcessor(DropLogs()))

@@ -90,10 +90,12 @@ def _finished(index: int, message: _Json, reason: str) -> _Json:
 def _words(request: _Json) -> list[str]:
     """Return the words of the answer, each with the space before it."""
     wanted = (request.get("response_format") or {}).get("json_schema")
-    if wanted:
-        return [json.dumps(_filled(wanted["schema"], _question(request)))]
-    said = f"You said: {_question(request)}"
-    return [f" {word}" if at else word for at, word in enumerate(said.split())]
+    said = json.dumps(_filled(wanted["schema"], _question(request))) if wanted else f"You said: {_question(request)}"
+    return _split(" ".join(said.split()))
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r" ?[^ ]+", text)
 
 
 def _question(request: _Json) -> str:
@@ -145,7 +147,7 @@ def _deltas(message: _Json) -> Iterator[_Json]:
     first: _Json = {"role": "assistant"}
     for call in message.get("tool_calls", ()):
         yield first | {"tool_calls": [{"index": 0, **call}]}
-    for at, word in enumerate(re.findall(r"\s*\S+", message["content"] or "")):
+    for at, word in enumerate(_split(message["content"] or "")):
         yield ({} if at else first) | {"content": word}
 
 

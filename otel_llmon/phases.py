@@ -137,7 +137,7 @@ class Phase:
             record = lane.record_success
             record(seconds if seconds > 0 else 0.0, span)  # a clock may have been set back
         else:
-            self._record(max(seconds, 0.0), _outcome(error), error)
+            self._record(max(seconds, 0.0), outcome(error), error)
         if span is not None:
             _end_span(span, error)
 
@@ -181,10 +181,10 @@ class Phase:
             facts[key.PIPELINE] = self._lane.place[0]
         return facts
 
-    def _record(self, seconds: float, outcome: str, error: BaseException) -> None:
+    def _record(self, seconds: float, how: str, error: BaseException) -> None:
         run = self._lane.place[0]
-        _duration.at(self._name, run, outcome).record(seconds, self._span)
-        if outcome == FAILURE:
+        _duration.at(self._name, run, how).record(seconds, self._span)
+        if how == FAILURE:
             _errors.at(self._name, run, error_type(error)).add(1)
 
     def _make_span(self) -> trace.Span:
@@ -232,8 +232,8 @@ class Pipeline(Phase):
             facts[key.PIPELINE_PHASES] = telemetry.carried(self._expected)
         return facts
 
-    def _record(self, seconds: float, outcome: str, error: BaseException) -> None:  # noqa: ARG002
-        _run_duration.at(self._name, outcome).record(seconds, self._span)
+    def _record(self, seconds: float, how: str, error: BaseException) -> None:  # noqa: ARG002
+        _run_duration.at(self._name, how).record(seconds, self._span)
 
     def _fresh(self) -> Phase:
         return pipeline(self._name, self._expected, self._attributes)
@@ -275,7 +275,7 @@ def _end_span(span: trace.Span, error: BaseException | None) -> None:
     try:
         if error is not None and span.is_recording():
             span.set_attribute(key.ERROR_TYPE, error_type(error))
-            if _outcome(error) == FAILURE:
+            if outcome(error) == FAILURE:
                 facts = told_by(error)
                 span.add_event("exception", facts)
                 description = f"{facts[key.EXCEPTION_TYPE]}: {facts[key.EXCEPTION_MESSAGE]}"
@@ -290,7 +290,8 @@ def _tell_failure(exc: Exception) -> None:
     telemetry.warn_once("a phase's span is lost: %s: %s", type(exc).__name__, exc)
 
 
-def _outcome(error: BaseException) -> str:
+def outcome(error: BaseException) -> str:
+    """Return whether work that ended with this exception failed, was cancelled, or succeeded after all."""
     if isinstance(error, SystemExit):
         return FAILURE if error.code else SUCCESS
     return CANCELLATION if any(kind.__name__ in _CANCELLED for kind in type(error).__mro__) else FAILURE

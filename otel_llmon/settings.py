@@ -17,6 +17,7 @@ from otel_llmon.errors import SettingsError
 
 Level = Literal["disabled", "basic", "detailed", "profiling"]
 Histograms = Literal["explicit", "exponential"]
+GenAISemconv = Literal["latest", "legacy", "both"]
 Source = Literal["default", "file", "environment"]
 
 PREFIX = "OTEL_LLMON_"
@@ -184,6 +185,17 @@ class Settings:
     max_value_length: int = field(
         default=8192,
         metadata=_row(_COUNT, "longest attribute string, in characters, that is handed on"),
+    )
+    genai_semconv: GenAISemconv = field(
+        default="legacy",
+        metadata=_row(
+            _one_of(get_args(GenAISemconv)),
+            "names of metrics and attributes of model calls: OpenTelemetry's up to v1.41, its successor's, or both",
+        ),
+    )
+    capture_content: bool = field(
+        default=False,
+        metadata=_row(_FLAG, "whether prompts and answers are put on the spans of model calls"),
     )
     service: str | None = field(
         default=None,

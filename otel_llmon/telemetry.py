@@ -15,7 +15,7 @@ from opentelemetry._logs import _internal
 from otel_llmon.errors import LlmonError
 from otel_llmon.metering import SCOPE, values
 from otel_llmon.semconv import attributes as key
-from otel_llmon.settings import Settings
+from otel_llmon.settings import GenAISemconv, Settings
 
 DISABLED, BASIC, DETAILED, PROFILING = range(4)
 LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling": PROFILING}
@@ -41,12 +41,24 @@ def warn_once(message: str, *args: Any) -> None:
 class _State:
     """What `configure()` and tests may change while emitters run."""
 
-    __slots__ = ("clock", "level", "logger", "logger_provider", "longest", "tracer", "tracer_provider")
+    __slots__ = (
+        "capture_content",
+        "clock",
+        "genai_semconv",
+        "level",
+        "logger",
+        "logger_provider",
+        "longest",
+        "tracer",
+        "tracer_provider",
+    )
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.perf_counter
         self.level = DETAILED
         self.longest = 8192
+        self.genai_semconv: GenAISemconv = "legacy"
+        self.capture_content = False
         self.tracer: trace.Tracer | None = None
         self.tracer_provider: Any = None
         self.logger: _logs.Logger | None = None
@@ -56,9 +68,24 @@ class _State:
         """Take over what emitters need to know."""
         self.level = LEVELS[settings.level]
         self.longest = settings.max_value_length
+        self.genai_semconv = settings.genai_semconv
+        self.capture_content = settings.capture_content
 
 
 state = _State()
+
+
+settlers: list[Callable[..., None]] = []
+"""Called before each flush, with `last=True` before the last one: what is still open then may be brought to an end."""
+
+
+def settle(*, last: bool) -> None:
+    """Let every settler do its work before a flush."""
+    for settler in settlers:
+        try:
+            settler(last=last)
+        except Exception as exc:  # one that fails must not cost the flush
+            warn_once("what was open at the end is lost: %s: %s", type(exc).__name__, exc)
 
 
 def tracer() -> trace.Tracer:
@@ -89,7 +116,9 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         return {
-            values.text(name): value if value.__class__ in _PLAIN else carried(value)
+            name if name.__class__ is str and name.isascii() and len(name) <= values.LONGEST else values.text(name): (
+                value if value.__class__ in _PLAIN else carried(value)
+            )
             for name, value in attributes.items()
             if value is not None
         }
@@ -122,7 +151,9 @@ def error_type(error: BaseException) -> str:
 
 def carried(value: Any) -> Any:
     """Return one attribute value as OTLP can carry it: a sequence has values of one type, and is of bounded length."""
-    if not isinstance(value, list | tuple):
+    if value.__class__ is str and len(value) <= state.longest and value.isascii():
+        return value
+    if not isinstance(value, (list, tuple)):  # a union would be made anew each time
         return values.plain(value, state.longest)
     items = [values.plain(item, state.longest) for item in value[:LONGEST_SEQUENCE]]
     return items if len({type(item) for item in items}) <= 1 else [str(item) for item in items]

@@ -209,8 +209,16 @@ def _logging_is_bridged() -> bool:
     return any(type(handler).__module__.startswith("opentelemetry.") for handler in logging.getLogger().handlers)
 
 
+ARGUMENTS: dict[str, dict[str, Any]] = {"fastapi": {"exclude_spans": ["receive", "send"]}}
+"""What instrumentations are told under `opentelemetry-instrument`, where no variable would tell them."""
+
+
 class Distro(BaseDistro):  # type: ignore[misc]
     """What `opentelemetry-instrument` asks first: the `OTEL_*` defaults."""
+
+    def load_instrumentor(self, entry_point: Any, **arguments: Any) -> None:
+        """Switch an instrumentation on, with the arguments that we would have."""
+        super().load_instrumentor(entry_point, **(ARGUMENTS.get(entry_point.name, {}) | arguments))
 
     def _configure(self, **_: Any) -> None:
         """Set the defaults; the settings' own mistakes are told by the configurator."""

@@ -28,6 +28,7 @@ MOMENT = 0.2
 def flush(pipes: Pipes, timeout: float) -> bool:
     """Send what there is; return whether that was done in time."""
     deadline = time.monotonic() + timeout
+    telemetry.settle(last=False)
     observers.read_now(timeout / 4)
     return _are_done(_side_by_side("force_flush", pipes).values(), deadline)
 
@@ -37,6 +38,7 @@ def stop(pipes: Pipes, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     for outlet in pipes.outlets:
         outlet.last = True
+    telemetry.settle(last=True)
     observers.read_now(timeout / 4)
     calls = _side_by_side("shutdown", pipes)
     if not _are_done(calls.values(), deadline):

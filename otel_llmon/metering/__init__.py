@@ -356,6 +356,12 @@ def bind() -> None:
             _create(instrument, _bound.meter)
 
 
+def follow_provider() -> None:
+    """Bind where the global provider is another one than before; `at()` and `bind()` of an instrument do it too."""
+    if _api._METER_PROVIDER is not _bound.provider:
+        bind()
+
+
 def _readers_of(provider: Any) -> None:
     """Find out how the provider's readers take histograms: binned by our exporter, or value by value."""
     readers = list(getattr(getattr(provider, "_measurement_consumer", None), "_reader_storages", ()))

@@ -15,8 +15,9 @@ import threading
 import time
 import weakref
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry import trace
@@ -264,6 +265,30 @@ class HistogramSeries(Series[_HistogramCell]):
         cell.sum += value
         if span is not None or count & LOOK_EVERY == 1:
             self._witness(cell, bucket, value, span)
+
+    def record_all(self, values: Sequence[float], span: trace.Span | None = None) -> None:
+        """Record many values at once; the caller sees to it that they are finite and not negative.
+
+        Of all of them the largest becomes an exemplar.
+        """
+        if not values:
+            return
+        if self.also is not None:
+            for value in values:
+                self.record(value, span)
+            return
+        try:
+            cell = self._local.cell
+        except AttributeError:
+            cell = self._own(self._empty())
+        edges, counts = self.edges, cell.counts
+        buckets = map(bisect_left, repeat(edges), values) if edges else map(exponential, values)
+        for bucket, count in Counter(buckets).items():
+            counts[bucket] += count
+        smallest, largest = min(values), max(values)
+        cell.sum += sum(values)
+        cell.low, cell.high = min(cell.low, smallest), max(cell.high, largest)
+        self._witness(cell, bisect_left(edges, largest) if edges else exponential(largest), largest, span)
 
     def _accepted(self, value: Any) -> float | None:
         """Return the number in `value`, or count its refusal and return None."""

@@ -12,9 +12,47 @@ ERROR_TYPE: Final = "error.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 EXCEPTION_TYPE: Final = "exception.type"
+HTTP_STATUS: Final = "http.response.status_code"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
 SYSTEM_MEMORY_STATE: Final = "system.memory.state"
 
+GEN_AI_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
+GEN_AI_CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+GEN_AI_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+GEN_AI_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
+GEN_AI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_OPERATION: Final = "gen_ai.operation.name"
+GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_OUTPUT_TYPE: Final = "gen_ai.output.type"
+GEN_AI_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+GEN_AI_PROVIDER: Final = "gen_ai.provider.name"
+GEN_AI_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
+GEN_AI_REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_SEED: Final = "gen_ai.request.seed"
+GEN_AI_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
+GEN_AI_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+GEN_AI_TEMPERATURE: Final = "gen_ai.request.temperature"
+GEN_AI_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+GEN_AI_TOKEN_MODALITY: Final = "gen_ai.token.modality"
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"
+GEN_AI_TOP_P: Final = "gen_ai.request.top_p"
+OPENAI_API: Final = "openai.api.type"
+OPENAI_FINGERPRINT: Final = "openai.response.system_fingerprint"
+OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
+OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
+
+CHUNKS: Final = "llmon.stream.chunks"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
 PHASE: Final = "llmon.phase"
@@ -34,10 +72,47 @@ MEANINGS: Final = {
     EXCEPTION_MESSAGE: "what a logged exception said (log records only)",
     EXCEPTION_STACKTRACE: "where a logged exception was raised (log records only)",
     EXCEPTION_TYPE: "class of a logged exception (log records only)",
+    HTTP_STATUS: "status of the HTTP answer that failed a model call (spans only)",
     METRIC_OVERFLOW: "true on the one series that takes what is past a metric's cap",
+    SERVER_ADDRESS: "host of the server that was called",
+    SERVER_PORT: "its port",
     SYSTEM_MEMORY_STATE: "used, free, cached or buffers",
+    GEN_AI_CACHE_CREATION_TOKENS: "prompt tokens that the provider put into its cache; the name up to v1.41 (spans only)",
+    GEN_AI_CACHE_READ_TOKENS: "prompt tokens that came from the provider's cache (spans only)",
+    GEN_AI_CACHE_WRITE_TOKENS: "prompt tokens that the provider put into its cache (spans only)",
+    GEN_AI_CHOICE_COUNT: "answers asked for, where it is not one (spans only)",
+    GEN_AI_FINISH_REASONS: "why each answer ended; error where it did not come to its end (spans only)",
+    GEN_AI_FREQUENCY_PENALTY: "frequency penalty asked for (spans only)",
+    GEN_AI_INPUT_MESSAGES: "the prompt, as JSON; only with `capture_content` (spans only)",
+    GEN_AI_INPUT_TOKENS: "tokens of the prompt (spans only)",
+    GEN_AI_MAX_TOKENS: "most tokens that the model may answer with (spans only)",
+    GEN_AI_OPERATION: "what the model is asked to do: chat, embeddings, ...",
+    GEN_AI_OUTPUT_MESSAGES: "the answers, as JSON; only with `capture_content` (spans only)",
+    GEN_AI_OUTPUT_TOKENS: "tokens of the answer (spans only)",
+    GEN_AI_OUTPUT_TYPE: "form of answer asked for: text, json, ... (spans only)",
+    GEN_AI_PRESENCE_PENALTY: "presence penalty asked for (spans only)",
+    GEN_AI_PROVIDER: "whose server it is; openai_compatible where its address says nothing",
+    GEN_AI_REASONING_LEVEL: "reasoning effort asked for (spans only)",
+    GEN_AI_REASONING_TOKENS: "tokens of the answer that went into reasoning (spans only)",
+    GEN_AI_REQUEST_MODEL: "the model that was asked for",
+    GEN_AI_RESPONSE_ID: "the provider's name for the answer (spans only)",
+    GEN_AI_RESPONSE_MODEL: "the model that answered",
+    GEN_AI_SEED: "seed asked for (spans only)",
+    GEN_AI_STOP_SEQUENCES: "texts that end the answer (spans only)",
+    GEN_AI_STREAM: "true where the answer was asked for as a stream (spans only)",
+    GEN_AI_SYSTEM_INSTRUCTIONS: "instructions given beside the prompt, as JSON; only with `capture_content` (spans only)",
+    GEN_AI_TEMPERATURE: "temperature asked for (spans only)",
+    GEN_AI_TIME_TO_FIRST_CHUNK: "seconds from the request to the first chunk of a stream (spans only)",
+    GEN_AI_TOKEN_MODALITY: "text, image, audio, or unknown where the provider does not say",
+    GEN_AI_TOKEN_TYPE: "input or output",
+    GEN_AI_TOP_P: "top_p asked for (spans only)",
+    OPENAI_API: "which of OpenAI's interfaces was called (spans only)",
+    OPENAI_FINGERPRINT: "fingerprint of the configuration that answered (spans only)",
+    OPENAI_REQUEST_TIER: "service tier asked for (spans only)",
+    OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
+    CHUNKS: "chunks of a stream that arrived (spans only)",
     OPERATION: "name given to `progress()`",
-    OUTCOME: "phases: success, failure or cancellation; progress: completed",
+    OUTCOME: "phases: success, failure or cancellation; progress: completed; spans of model calls: cancellation, where the client stopped",
     PHASE: "name given to `phase()`",
     PIPELINE: "name of the `pipeline()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",

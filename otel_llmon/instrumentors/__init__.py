@@ -1,0 +1,130 @@
+"""Instrumentors: other libraries' calls to models as spans and metrics, each library a table of patches.
+
+A patch names a method and the pure functions that understand its arguments and answers; what a call emits, and how
+streams end, is the same for all and stands in `calls` and `streams`. Nothing is imported for a library that the
+program does not import itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import wrapt
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # opts out
+
+Given = Mapping[str, Any]
+"""The arguments of a call, by name."""
+
+
+class Target(NamedTuple):
+    """Who is asked for what: all that a metric says of a call before it is answered."""
+
+    provider: str
+    model: Any = None
+    address: str | None = None
+    port: int | None = None
+
+
+@dataclass(slots=True)
+class Received:
+    """What has come back so far; a stream adds to it chunk by chunk."""
+
+    id: Any = None
+    model: Any = None
+    finish: dict[int, Any] = field(default_factory=dict)
+    """Reason why each answer ended, by its index."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    modalities: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    """Where the provider says so: how many of a field's tokens are text, image, ..."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """What else goes on the span."""
+
+    said: Any = None
+    """The answers' content, where it is captured; its shape is the library's own affair."""
+
+
+class Content(NamedTuple):
+    """How to read prompts and answers; asked only where content is captured."""
+
+    prompt: Callable[[Given], Any]
+    answer: Callable[[Any], Any]
+    chunk: Callable[[Received, Any], None]
+    """Adds a chunk's content to `received.said`."""
+
+    gathered: Callable[[Received], Any]
+    """Returns the messages in `received.said`."""
+
+    instructions: Callable[[Given], Any] | None = None
+
+
+def _wants_stream(given: Given) -> bool:
+    return bool(given.get("stream"))
+
+
+def _nothing(_: Given) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One method of a library, and what its arguments and answers mean."""
+
+    module: str
+    method: str
+    """Its path in the module, such as `Completions.create`."""
+
+    operation: str
+    target: Callable[[Any, Given], Target]
+    """Told the object that the method belongs to, and the arguments."""
+
+    response: Callable[[Received, Any], None]
+    chunk: Callable[[Received, Any], None] | None = None
+    request: Callable[[Given], Mapping[str, Any]] = _nothing
+    """What else the request says, for the spans that are sampled."""
+
+    content: Content | None = None
+    streams: Callable[[Given], bool] = _wants_stream
+    tail: int | None = None
+    """Chunks at the end of a stream that say what `chunk` reads; None where every chunk may."""
+
+    answered: Callable[[Any, Any], Any] | None = None
+    """Told the call and its result where that is no plain answer or iterator; returns what the caller gets."""
+
+    @property
+    def library(self) -> str:
+        """Return the library's name."""
+        return self.module.partition(".")[0]
+
+
+class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Switches the patches of a library on and off; for `opentelemetry-instrument` and for `instrument()`.
+
+    A library that is imported later is patched then. A patch whose method this version of the library does not have
+    is passed over.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    patches: ClassVar[tuple[Patch, ...]] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what must be installed."""
+        return self.requires
+
+    def _instrument(self, **_: Any) -> None:
+        from otel_llmon.instrumentors.patching import Switch
+
+        self._switch = Switch()
+        for patch in self.patches:
+            wrapt.register_post_import_hook(partial(self._switch.apply, patch), patch.module)
+
+    def _uninstrument(self, **_: Any) -> None:
+        self._switch.undo()

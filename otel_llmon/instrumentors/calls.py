@@ -1,0 +1,176 @@
+"""One call to a model: a span around it, and what it took and used as metrics, once, however it ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from otel_llmon import events, telemetry
+from otel_llmon.context import leave
+from otel_llmon.instrumentors import Given, Patch, Received, content, conventions
+from otel_llmon.phases import CANCELLATION, FAILURE, outcome
+from otel_llmon.semconv import attributes as key
+from otel_llmon.telemetry import DETAILED, state
+
+_SUPPRESSED = "suppress_instrumentation"
+"""The key by which older instrumentations say the same."""
+
+Waiting = Callable[[], None]
+waiting: list[Waiting] = []
+"""What the next call does first: calls that ended where nothing could be done about it."""
+
+
+class _Process:
+    """Counts forks: a child must not report what its parent began."""
+
+    generation = 0
+
+
+def failed(library: str, exc: BaseException) -> None:
+    """Count a failure of our own, and warn the first time."""
+    events.errors.at(library).add()
+    telemetry.warn_once("%s: a call is not told in full: %s: %s", library, type(exc).__name__, exc)
+
+
+def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
+    """Return the call that begins now, or None where nothing is to be told of it."""
+    if not state.level:
+        return None
+    current = otel_context.get_current()
+    if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get(_SUPPRESSED):
+        return None
+    try:
+        while waiting:
+            waiting.pop()()
+        return Call(patch, owner, given)
+    except Exception as exc:  # a table's mistake, or a sampler's, must not reach the call
+        failed(patch.library, exc)
+        return None
+
+
+class Call:
+    """A call that runs. Its span is current while the library's own code runs, and never while its caller's does."""
+
+    __slots__ = ("_began_in", "_open", "course", "expected", "given", "patch", "received", "span", "started", "token")
+
+    def __init__(self, patch: Patch, owner: Any, given: Given) -> None:
+        self.patch, self.given = patch, given
+        self.course = conventions.course(patch.operation, patch.target(owner, given))
+        self.received = Received()
+        self.expected = 1
+        self.span: trace.Span | None = None
+        self.token: Any = None
+        self._began_in = _Process.generation
+        if state.level >= DETAILED:
+            self._start_span()
+        self._open = [True]
+        self.started = state.clock()
+
+    def _start_span(self) -> None:
+        course = self.course
+        self.span = span = telemetry.tracer().start_span(course.name, kind=SpanKind.CLIENT, attributes=course.facts)
+        if span.is_recording():
+            try:
+                self._describe_request(span)
+            except Exception as exc:
+                failed(self.patch.library, exc)
+        if span.get_span_context().is_valid:
+            self.token = otel_context.attach(trace.set_span_in_context(span))
+
+    def _describe_request(self, span: trace.Span) -> None:
+        facts = telemetry.clean(self.patch.request(self.given))
+        self.expected = facts.get(key.GEN_AI_CHOICE_COUNT, 1)
+        if state.capture_content and self.patch.content is not None:
+            facts |= content.asked(self.patch.content, self.given)
+        span.set_attributes(facts)
+
+    @property
+    def captures(self) -> bool:
+        """Tell whether the answer's content goes on the span."""
+        return bool(state.capture_content and self.patch.content and self.span and self.span.is_recording())
+
+    def step_aside(self) -> None:
+        """Be current no more: the library's code has returned."""
+        if self.token is not None:
+            leave(self.token)
+            self.token = None
+
+    def finish(self, answer: Any, at: float | None = None) -> None:
+        """End with a whole answer."""
+        try:
+            self.patch.response(self.received, answer)
+            if self.captures and self.patch.content is not None:
+                self.received.attributes |= content.said(self.patch.content.answer(answer))
+        except Exception as exc:
+            failed(self.patch.library, exc)
+        self.end(at)
+
+    def fail(self, error: BaseException, at: float | None = None) -> None:
+        """End with an exception: a failure, unless it is how the caller stops things."""
+        if outcome(error) == FAILURE:
+            self.end(at, error)
+        else:
+            self.stop(at)
+
+    def stop(self, at: float | None = None) -> None:
+        """End because the caller wants no more; that is no error."""
+        self.received.attributes[key.OUTCOME] = CANCELLATION
+        self.end(at)
+
+    def end(self, at: float | None = None, error: BaseException | None = None) -> None:
+        """Record what is known, at the time `at` of our clock or now; only the first time counts."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        if self._began_in != _Process.generation:
+            return
+        try:
+            self._tell(state.clock() if at is None else at, error)
+        except Exception as exc:
+            failed(self.patch.library, exc)
+            if self.span is not None:
+                self.span.end()
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether nothing has ended it yet."""
+        return bool(self._open)
+
+    def _tell(self, at: float, error: BaseException | None) -> None:
+        received, span, course = self.received, self.span, self.course
+        lane = course.lane(received.model, None if error is None else telemetry.error_type(error))
+        for record in lane.durations:
+            record(max(at - self.started, 0.0), span)
+        conventions.spend(lane, received, span)
+        if span is None:
+            return
+        if span.is_recording():
+            facts = conventions.described(course.chosen, received, self.expected)
+            if error is not None:
+                facts |= _told_by(error, span)
+            span.set_attributes(telemetry.clean(facts))
+        span.end(time.time_ns() - int((state.clock() - at) * 1e9))
+
+
+def _told_by(error: BaseException, span: trace.Span) -> dict[str, Any]:
+    """Mark the span as failed. What servers say of a bad request quotes it, so that is content."""
+    kind = telemetry.error_type(error)
+    span.set_status(Status(StatusCode.ERROR, f"{kind}: {content.bounded(error)}" if state.capture_content else kind))
+    return {key.ERROR_TYPE: kind, key.HTTP_STATUS: getattr(error, "status_code", None)}
+
+
+def _after_fork() -> None:
+    _Process.generation += 1
+    waiting.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,248 @@
+"""Streams: what arrives is taken note of as it passes, and the call ends once, however the stream is left.
+
+A stream that is read to its end, fails, is closed, or is dropped half-read or unread ends its call: with what was
+received until then. One that is dropped ends at its last chunk, since nothing of it was wanted after that.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from array import array
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from operator import sub
+from typing import Any
+
+import wrapt
+
+from otel_llmon import events, telemetry
+from otel_llmon.instrumentors import Received, content
+from otel_llmon.instrumentors.calls import Call, failed, waiting
+from otel_llmon.semconv import attributes as key
+from otel_llmon.telemetry import state
+
+
+class Flow:
+    """A call whose answer comes bit by bit. It lives as long as the iterator that feeds it.
+
+    Where only a stream's last chunks say something, they are kept and read at the end: reading takes longer than all
+    the rest that is done for a chunk.
+    """
+
+    __slots__ = ("__weakref__", "_began", "_kept", "_readers", "call", "keep", "times", "undo")
+
+    def __init__(self, call: Call) -> None:
+        patch = call.patch
+        self.call = call
+        self.times = array("d")
+        self.undo: Callable[[], None] | None = None
+        self._began = state.clock()
+        self._readers = [patch.chunk] if patch.chunk is not None else []
+        if call.captures and patch.content is not None:
+            self._readers.append(patch.content.chunk)
+        self._kept: deque[Any] = deque(maxlen=patch.tail)
+        all_matter = patch.tail is None or call.expected > 1 or len(self._readers) > 1
+        self.keep = _reading(call, self._readers) if all_matter else self._kept.append
+        """Takes note of a chunk. It does not raise."""
+        _open.add(self)
+
+    def complete(self) -> None:
+        """End: all has arrived."""
+        self._end(self.call.end)
+
+    def fail(self, error: BaseException) -> None:
+        """End with what reading raised."""
+        self._end(lambda: self.call.fail(error))
+
+    def stop(self) -> None:
+        """End because the program closed the stream."""
+        self._end(self.call.stop)
+
+    def drop(self) -> None:
+        """End because nobody holds the stream any more: it was left at its last chunk."""
+        at = self.times[-1] if self.times else self._began
+        self._end(lambda: self.call.stop(at))
+
+    def _end(self, end: Callable[[], None]) -> None:
+        call = self.call
+        if not call.is_open:
+            return
+        try:
+            if self.undo is not None:
+                self.undo()
+            read = _reading(call, self._readers)
+            for item in self._kept:
+                read(item)
+            self._tell_times(call)
+            if call.captures and call.patch.content is not None:
+                call.received.attributes |= content.said(call.patch.content.gathered(call.received))
+        except Exception as exc:
+            failed(call.patch.library, exc)
+        end()
+
+    def _tell_times(self, call: Call) -> None:
+        call.received.attributes[key.CHUNKS] = len(self.times)
+        if not self.times:
+            return
+        waited = max(self.times[0] - call.started, 0.0)
+        call.received.attributes[key.GEN_AI_TIME_TO_FIRST_CHUNK] = waited
+        lane = call.course.lane(call.received.model)
+        for record in lane.firsts:
+            record(waited, call.span)
+        gaps = list(map(sub, self.times[1:], self.times))
+        if gaps and min(gaps) < 0:  # a clock that was set back
+            gaps = [max(gap, 0.0) for gap in gaps]
+        for series in lane.gaps:
+            series.record_all(gaps, call.span)
+
+    def __del__(self) -> None:
+        let_go(self.drop, self.call)
+
+
+def let_go(end: Callable[[], None], call: Call) -> None:
+    """End a call that nobody holds any more, unless that must wait: see `_Collecting`."""
+    if not call.is_open:
+        return
+    if _collecting.thread == threading.get_ident():
+        waiting.append(end)
+    else:
+        end()
+
+
+def _reading(call: Call, readers: list[Callable[[Received, Any], None]]) -> Callable[[Any], None]:
+    """Return what reads a chunk; a reader that fails is counted, and reads no more."""
+
+    def read(item: Any) -> None:
+        for reader in readers:
+            try:
+                reader(call.received, item)
+            except Exception as exc:
+                readers.remove(reader)
+                failed(call.patch.library, exc)
+                break
+
+    return read
+
+
+def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
+    """Yield what `inner` yields, and take note of it."""
+    clock, seen, keep = state.clock, flow.times.append, flow.keep
+    try:
+        for item in inner:
+            seen(clock())
+            keep(item)
+            yield item
+    except GeneratorExit:  # dropped: the flow goes with this frame, and knows whether it may end now
+        raise
+    except BaseException as exc:
+        flow.fail(exc)
+        raise
+    flow.complete()
+
+
+class Over:
+    """As over(), for an asynchronous iterator. A generator would need its event loop to be dropped in."""
+
+    __slots__ = ("_flow", "_inner", "_next")
+
+    def __init__(self, inner: AsyncIterator[Any], flow: Flow) -> None:
+        self._inner, self._next, self._flow = inner, inner.__anext__, flow
+
+    def __aiter__(self) -> Over:
+        return self
+
+    async def __anext__(self) -> Any:
+        flow = self._flow
+        try:
+            item = await self._next()
+        except StopAsyncIteration:
+            flow.complete()
+            raise
+        except BaseException as exc:
+            flow.fail(exc)
+            raise
+        flow.times.append(state.clock())
+        flow.keep(item)
+        return item
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def follow(call: Call, result: Any) -> Any:
+    """Return an iterator as what it is, with its items taken note of; what is none ends the call."""
+    is_async = hasattr(result, "__anext__")
+    if not is_async and not hasattr(result, "__next__"):
+        call.finish(result)
+        return result
+    flow = Flow(call)
+    return _Followed(result, Over(result, flow) if is_async else over(result, flow), flow)
+
+
+class _Followed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take no arguments
+    """Somebody's iterator: all that it is and can, save that items pass by us."""
+
+    def __init__(self, wrapped: Any, items: Any, flow: Flow) -> None:
+        super().__init__(wrapped)
+        self._self_items = items
+        self._self_flow = flow
+
+    def __getattr__(self, name: str) -> Any:
+        found = super().__getattr__(name)
+        if name not in ("close", "aclose"):
+            return found
+
+        def closing(*args: Any, **kwargs: Any) -> Any:
+            self._self_flow.stop()
+            return found(*args, **kwargs)
+
+        return closing
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._self_items)
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __anext__(self) -> Any:
+        return self._self_items.__anext__()
+
+
+_open: weakref.WeakSet[Flow] = weakref.WeakSet()
+
+
+class _Collecting:
+    """Which thread collects garbage now.
+
+    A call that ends there could wait for a lock that its own thread holds, so it waits for the next call or flush.
+    """
+
+    thread: int | None = None
+
+    def __call__(self, phase: str, _: Any) -> None:
+        self.thread = threading.get_ident() if phase == "start" else None
+
+
+def settle(*, last: bool) -> None:
+    """End what was dropped in a garbage collection, and before the last flush what is still open."""
+    while waiting:
+        waiting.pop()()
+    if last:
+        for flow in list(_open):
+            flow.drop()
+
+
+def _at_collection() -> tuple[()]:
+    settle(last=False)
+    return ()
+
+
+_collecting = _Collecting()
+gc.callbacks.append(_collecting)
+telemetry.settlers.append(settle)
+events.errors.sources["streams"] = _at_collection
