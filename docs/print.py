@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from otel_llmon import semconv, settings
-from otel_llmon.render import docs, rules
+from otel_llmon.render import docs, panels, rules
 from otel_llmon.semconv.attributes import MEANINGS
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +37,7 @@ FILES = {
     "docs/coverage.md": docs.coverage_page(capabilities(), proven()),
     "docs/metrics.md": docs.metrics_page(semconv.rows(), MEANINGS),
     "docs/settings.md": docs.settings_page(settings.rows(), settings.CONFIG),
+    "collector-config/grafana/dashboards/otel-llmon.json": panels.dashboard_file(),
     "collector-config/prometheus/rules/llmon.yml": rules.rules_file(),
 }
 

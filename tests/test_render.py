@@ -7,8 +7,11 @@ import re
 import pytest
 import yaml
 
-from otel_llmon.render import promql, rules
+from otel_llmon.render import panels, promql, rules
 from otel_llmon.semconv import Metric, rows
+from otel_llmon.semconv.attributes import MEANINGS
+
+LABELS = {promql.label(key) for key in MEANINGS}
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,14 @@ def test_the_file_holds_every_alert_once():
     """One group, in the order of the rows."""
     [group] = yaml.safe_load(rules.rules_file())["groups"]
     assert [entry["alert"] for entry in group["rules"]] == [rule.name for rule in rules.rules()]
+
+
+def test_the_dashboard_names_no_metric_but_the_registry_s():
+    """Whatever a query says is a row's spelling, or one of the servers' own names."""
+    spelt = {promql.series(row) for row in rows()}
+    for _, section in panels.sections():
+        for panel in section:
+            for query in panel.queries:
+                names = set(re.findall(r"\b(?:llmon|gen_ai_client|system|process|hw)_\w+", query.expr)) - LABELS
+                assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in names} <= spelt
+            assert panel.description == "" or panel.description.endswith("."), panel.title

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from otel_llmon.semconv import Metric
 
@@ -39,20 +39,25 @@ def label(attribute: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", attribute)
 
 
-def select(row: Metric, suffix: str = "", **where: str) -> str:
-    """Return the selector of a row's series; `where` values are written as given: `llmon_outcome='="failure"'`."""
-    inside = ",".join(f"{label(key)}{value}" for key, value in where.items())
+def select(row: Metric, suffix: str = "", where: Mapping[str, str] | None = None) -> str:
+    """Return the selector of a row's series; `where` holds operator and value by key: `{OUTCOME: '="failure"'}`."""
+    inside = ",".join(f"{label(key)}{value}" for key, value in (where or {}).items())
     return f"{series(row)}{suffix}{{{inside}}}" if inside else f"{series(row)}{suffix}"
+
+
+def total(selector: str, by: Sequence[str] = (), how: str = "sum") -> str:
+    """Return a selector's values added up over everything but `by`; or their `max`, `avg`, `count`."""
+    return f"{how}{_by(by)} ({selector})"
 
 
 def rate(selector: str, by: Sequence[str] = (), window: str = WINDOW) -> str:
     """Return how fast a counter grows, added up over everything but `by`."""
-    return f"sum{_by(by)} (rate({selector}[{window}]))"
+    return total(f"rate({selector}[{window}])", by)
 
 
 def quantile(q: float, buckets: str, by: Sequence[str] = (), window: str = WINDOW) -> str:
     """Return a quantile of a histogram with explicit buckets."""
-    return f"histogram_quantile({q}, sum{_by(('le', *by))} (rate({buckets}[{window}])))"
+    return f"histogram_quantile({q}, {rate(buckets, ('le', *by), window)})"
 
 
 def ratio(part: str, whole: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from otel_llmon.render import promql
-from otel_llmon.semconv.attributes import PHASE, PIPELINE, SIGNAL
+from otel_llmon.semconv.attributes import PHASE, PIPELINE, SERVICE_NAME, SIGNAL
 from otel_llmon.semconv.phases import PHASE_DURATION, PHASE_ERRORS
 from otel_llmon.semconv.selfmetrics import SELF_LOST
 
@@ -42,7 +42,7 @@ class Rule:
 
 def rules() -> tuple[Rule, ...]:
     """Return every alert, in the order of the file."""
-    phase = (PIPELINE, PHASE, "service.name")
+    phase = (PIPELINE, PHASE, SERVICE_NAME)
     failed = promql.rate(promql.series(PHASE_ERRORS), phase, "5m")
     ended = promql.rate(promql.select(PHASE_DURATION, "_count"), phase, "5m")
     refused, no_room = (
@@ -80,7 +80,7 @@ def rules() -> tuple[Rule, ...]:
         ),
         Rule(
             "LlmonTelemetryLost",
-            f"{promql.rate(promql.series(SELF_LOST), ('service.name', SIGNAL), '5m')} > 0",
+            f"{promql.rate(promql.series(SELF_LOST), (SERVICE_NAME, SIGNAL), '5m')} > 0",
             "ticket",
             "{{ $labels.service_name }} loses {{ $labels.llmon_signal }}",
             "The program could not hand its telemetry over: is its endpoint right, and up?",

@@ -16,6 +16,7 @@ HTTP_STATUS: Final = "http.response.status_code"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+SERVICE_NAME: Final = "service.name"
 SYSTEM_MEMORY_STATE: Final = "system.memory.state"
 
 GEN_AI_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
@@ -76,6 +77,7 @@ MEANINGS: Final = {
     METRIC_OVERFLOW: "true on the one series that takes what is past a metric's cap",
     SERVER_ADDRESS: "host of the server that was called",
     SERVER_PORT: "its port",
+    SERVICE_NAME: "name of the program that reports (resources only)",
     SYSTEM_MEMORY_STATE: "used, free, cached or buffers",
     GEN_AI_CACHE_CREATION_TOKENS: "prompt tokens that the provider put into its cache; the name up to v1.41 (spans only)",
     GEN_AI_CACHE_READ_TOKENS: "prompt tokens that came from the provider's cache (spans only)",

@@ -40,8 +40,8 @@ def up(
         raise StackError(f"--host {stack.host}: containers are published on 127.0.0.1, or use --native")
     state = State("compose", stack)
     stack.data.mkdir(parents=True, exist_ok=True)
+    state.save()  # first, so that `down` also ends what was started before a failure
     _run([*call, *_project(), "up", "-d", *services], _environment(stack, environ))
-    state.save()
     for server in READY:
         told(server, _wait(server, stack))
     return state
