@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from otel_llmon import exporting, metering, telemetry
+from otel_llmon.semconv.attributes import SERVICE_NAME
 
 _SUMS = (Counter, Histogram, ObservableCounter)
 """Instruments that have deltas."""
@@ -98,7 +99,7 @@ class Recorder:
     """
 
     def __init__(self, *, plain: bool = False, delta: bool = False, sampler: Sampler = ALWAYS_ON) -> None:
-        resource = Resource({"service.name": "recorder"})
+        resource = Resource({SERVICE_NAME: "recorder"})
         self._spans, self._logs = _KeepSpans(), _KeepLogs()
         temporality: Any = dict.fromkeys(_SUMS, AggregationTemporality.DELTA) if delta else None
         self._metrics = _KeepMetrics(temporality, None)

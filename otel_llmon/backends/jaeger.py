@@ -10,6 +10,7 @@ from typing import Any
 
 from otel_llmon.backends._http import Backend, BackendError, segment
 from otel_llmon.backends.records import Event, Link, Span, Trace, traces_of
+from otel_llmon.semconv.attributes import SERVICE_NAME
 
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
@@ -112,7 +113,7 @@ def _span(raw: Mapping[str, Any], resource: Mapping[str, Any], scope: str) -> Sp
         parent_id=_id(raw["parentSpanId"], 16) if raw.get("parentSpanId") else None,
         name=raw.get("name", ""),
         kind=_named(_KINDS, raw.get("kind", 0), "SPAN_KIND_"),
-        service=str(resource.get("service.name", "")),
+        service=str(resource.get(SERVICE_NAME, "")),
         start=int(raw.get("startTimeUnixNano", 0)),
         end=int(raw.get("endTimeUnixNano", 0)),
         status=_named(_STATUSES, status.get("code", 0), "STATUS_CODE_"),

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValueList
-from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME
+
+from otel_llmon.semconv.attributes import SERVICE_NAME
 
 LATEST = 1 << 62
 """First nanosecond that is no instant to us (the year 2116): sums of two still fit into SQLite's integers."""
