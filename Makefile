@@ -24,7 +24,7 @@ test-oldest: $(OLDEST)/.installed  ## run the tests with the oldest OpenTelemetr
 	$(OLDEST)/bin/python -m pytest $(ARGS)
 
 stack:  ## build the real servers, once: about 16 minutes, then seconds
-	collector-config/build/build.sh
+	PYTHON=$(PYTHON) collector-config/build/build.sh
 
 test-stack: stack $(VENV)/.installed  ## run the tests that ask the real servers; ARGS goes to pytest
 	$(BIN)/python -m pytest tests/stack $(ARGS)
