@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +20,7 @@ class Asked:
     method: str
     path: str
     query: dict[str, list[str]]
-    headers: dict[str, str]
+    headers: Message
     body: str
 
 
@@ -94,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("latin-1")
         query = parse_qs(parts.query, keep_blank_values=True)
         said = self.server.answers.to(  # type: ignore[attr-defined]
-            Asked(self.command, parts.path, query, dict(self.headers), body)
+            Asked(self.command, parts.path, query, self.headers, body)
         )
         if said is HANGS_UP:
             self.close_connection = True

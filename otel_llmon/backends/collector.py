@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,16 @@ class Collector(Backend):
 
     def version(self) -> str:
         """Return its version, where its metrics tell it."""
-        infos = (sample.labels for sample in self.metrics() if sample.name == "target_info")
-        return next((labels.get("service_version", "") for labels in infos), "")
+        return version_in(self.metrics())
 
 
 class _Telemetry(Backend):
     name = "Collector's metrics"
+
+
+def version_in(metrics: Iterable[Sample]) -> str:
+    """Return the version that a Collector's metrics tell, or nothing."""
+    return next((each.labels.get("service_version", "") for each in metrics if each.name == "target_info"), "")
 
 
 def _sample(line: str) -> Sample | None:

@@ -41,7 +41,8 @@ class Jaeger(Backend):
     def operations(self, service: str, kind: str | None = None) -> list[tuple[str, str]]:
         """Return name and kind of every operation of a service."""
         found = self._listed("/api/v3/operations", {"service": service, **_both("", {"span_kind": kind})}, "operations")
-        return sorted((each.get("name", ""), each.get("spanKind", each.get("span_kind", ""))) for each in found)
+        # 2.2 leaves out the kind of internal spans
+        return sorted((each.get("name", ""), each.get("spanKind") or "internal") for each in found)
 
     def trace(self, trace_id: str) -> Trace | None:
         """Return a trace, or None where there is none of this id."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otel_llmon.cli import metrics, settings, stack, view
+from otel_llmon.cli import doctor, metrics, settings, stack, view
 from otel_llmon.errors import LlmonError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("doctor")(doctor.run)
 app.command("metrics")(metrics.run)
 app.command("settings")(settings.run)
 app.add_typer(stack.app)

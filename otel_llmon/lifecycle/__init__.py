@@ -50,6 +50,10 @@ class Handle:
         with self._one_at_a_time(timeout) as (first, seconds):
             return first and (not self._open or exits.flush(self._pipes, seconds))
 
+    def lost(self) -> dict[str, str]:
+        """Return why what there was to send was not, by signal; empty when all was handed over."""
+        return exits.lost(self._pipes)
+
     def shutdown(self, timeout: float | None = None) -> None:
         """Send what there is, and end the providers that we made. OpenTelemetry takes no others in this process."""
         with self._one_at_a_time(timeout) as (_, seconds):

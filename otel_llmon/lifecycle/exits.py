@@ -68,6 +68,16 @@ def _unsent(pipes: Pipes) -> dict[str, int]:
     return left
 
 
+def lost(pipes: Pipes) -> dict[str, str]:
+    """Return why something was not sent, by signal: it was given up, or is still waiting."""
+    waiting = _unsent(pipes)
+    return {
+        outlet.signal: outlet.reason or "no answer in time"
+        for outlet in pipes.outlets
+        if outlet.lost or outlet.signal in waiting
+    }
+
+
 def _report(pipes: Pipes, timeout: float, late: set[str]) -> None:
     left = _unsent(pipes)
     lost: dict[str, int] = {}

@@ -54,6 +54,7 @@ OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 
 CHUNKS: Final = "llmon.stream.chunks"
+KEEP: Final = "llmon.keep"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
 PHASE: Final = "llmon.phase"
@@ -113,6 +114,7 @@ MEANINGS: Final = {
     OPENAI_REQUEST_TIER: "service tier asked for (spans only)",
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
     CHUNKS: "chunks of a stream that arrived (spans only)",
+    KEEP: "true on a span whose trace tail sampling must keep (spans only)",
     OPERATION: "name given to `progress()`",
     OUTCOME: "phases: success, failure or cancellation; progress: completed; spans of model calls: cancellation, where the client stopped",
     PHASE: "name given to `phase()`",
