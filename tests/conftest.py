@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import chromium, stage, visit  # noqa: F401  # fixtures of the page's tests
 from processes import Program
 from sink import Sink
 
@@ -13,6 +14,11 @@ from otel_llmon import metering, telemetry
 from otel_llmon.semconv import Metric
 from otel_llmon.testing import Clock, Recorder
 from otel_llmon.viewer import Viewer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what only a person asks for."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files that tests compare with")
 
 
 @pytest.fixture(autouse=True)

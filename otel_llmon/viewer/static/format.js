@@ -100,7 +100,7 @@ const reach = (steps, largest) => steps.findLast(([size]) => largest >= size) ??
 export function scale({ name = "", unit = "", kind = "" }, largest, rate = false) {
   const share = unit === "1" && !rate && kind !== "counter" && (RATIO.test(name) || largest <= 1);
   const word = unit === "1" ? "" : unit.replace(/[{}]/g, "");
-  const [factor, steps] = share ? [1, [[0.01, "%"]]] : unit in SECONDS ? [SECONDS[unit], TIME_STEPS] : unit in BYTES ? [BYTES[unit], SIZE_STEPS] : [1, PLAIN_STEPS];
+  const [factor, steps] = share ? [1, [[0.01, "%"]]] : Object.hasOwn(SECONDS, unit) ? [SECONDS[unit], TIME_STEPS] : Object.hasOwn(BYTES, unit) ? [BYTES[unit], SIZE_STEPS] : [1, PLAIN_STEPS];
   const plain = steps === PLAIN_STEPS;
   const write = (value, [size, letter]) => {
     if (value === null) return "–";

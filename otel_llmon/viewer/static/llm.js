@@ -50,7 +50,7 @@ function messagesOf(attributes) {
 
 /** Return the messages that older instrumentations put into one event each. */
 function messagesOfEvent(name, attributes, body) {
-  if (!(name in OLD_ROLES)) return [];
+  if (!Object.hasOwn(OLD_ROLES, name ?? "")) return [];
   const content = body ?? attributes["gen_ai.event.content"] ?? attributes.content ?? attributes;
   const found = structure(content) ?? content;
   const inner = found.message ?? found;

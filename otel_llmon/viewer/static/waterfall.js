@@ -188,7 +188,7 @@ export class Waterfall {
   move(step) {
     if (!this.rows.length) return;
     const at = this.current ? (this.places.get(this.current) ?? -1) : -1;
-    this.choose(this.rows[at < 0 ? 0 : Math.max(0, Math.min(this.rows.length - 1, at + step))]);
+    this.choose(this.rows[Math.max(0, Math.min(this.rows.length - 1, at + step))]);
   }
 
   /** Go in (unfold, then to the first child) or out (fold, then to the parent), as trees do. */
