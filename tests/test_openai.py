@@ -104,6 +104,11 @@ def semconv(monkeypatch):
     return lambda name: monkeypatch.setattr(telemetry.state, "genai_semconv", name)
 
 
+def structured(client):
+    """Return what has parse() and stream(); they were in beta before 1.92."""
+    return client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
+
+
 def nobody() -> openai.OpenAI:
     """Return a client of a server that is not there."""
     return openai.OpenAI(base_url="http://127.0.0.1:9/v1", api_key="none", max_retries=0)
@@ -368,7 +373,7 @@ def test_messages_from_an_iterator_reach_the_server(capture, client, recorder, m
 
 def test_parse_returns_what_was_asked_for(client, recorder):
     """Structured output is told as JSON."""
-    answer = client.chat.completions.parse(model="parrot", messages=ASKED, response_format=Reply)
+    answer = structured(client).parse(model="parrot", messages=ASKED, response_format=Reply)
     assert answer.choices[0].message.parsed == Reply(text="how are you?", words=3)
     assert only(recorder)[key.GEN_AI_OUTPUT_TYPE] == "json"
 
@@ -376,7 +381,7 @@ def test_parse_returns_what_was_asked_for(client, recorder):
 def test_an_answer_that_cannot_be_parsed_is_a_failure(client, recorder):
     """The client's own exception, on the span too."""
     with pytest.raises(openai.LengthFinishReasonError):
-        client.chat.completions.parse(model="parrot", messages=[ASKED[1]], max_tokens=1, response_format=Reply)
+        structured(client).parse(model="parrot", messages=[ASKED[1]], max_tokens=1, response_format=Reply)
     assert only(recorder)[key.ERROR_TYPE] == "openai.LengthFinishReasonError"
 
 
@@ -470,7 +475,7 @@ def _drop_in_a_cycle(client):
 
 
 def _helper(client):
-    with client.chat.completions.stream(model="parrot", messages=ASKED) as found:
+    with structured(client).stream(model="parrot", messages=ASKED) as found:
         next(found)
 
 
@@ -583,7 +588,7 @@ def test_a_stream_that_breaks_off_fails_with_what_came(model, client, recorder, 
 
 def test_the_helper_works_as_before(client, recorder):
     """`stream()` gathers what came, and closes what it opened."""
-    with client.chat.completions.stream(model="parrot", messages=ASKED) as found:
+    with structured(client).stream(model="parrot", messages=ASKED) as found:
         answer = found.get_final_completion()
     assert answer.choices[0].message.content == "".join(WORDS)
     assert key.OUTCOME not in only(recorder)
@@ -682,7 +687,7 @@ async def _drop_async(client):
 
 
 async def _helper_async(client):
-    async with client.chat.completions.stream(model="parrot", messages=ASKED) as found:
+    async with structured(client).stream(model="parrot", messages=ASKED) as found:
         await anext(found)
 
 
@@ -864,12 +869,13 @@ def test_uninstrument_puts_back_the_very_same(client, recorder):
     """Methods are the objects that they were, and nothing is told any more."""
     instrumentor = OpenAIInstrumentor()
     instrumentor.uninstrument()
-    before = {owner: (vars(owner)["create"], vars(owner)["parse"]) for owner in (Completions, AsyncCompletions)}
+    before = {owner: dict(vars(owner)) for owner in (Completions, AsyncCompletions)}
     instrumentor.instrument()
     found = client.chat.completions.with_raw_response
-    assert all(vars(owner)["create"] is not before[owner][0] for owner in before)
+    assert all(vars(owner)["create"] is not before[owner]["create"] for owner in before)
     instrumentor.uninstrument()
-    assert {owner: (vars(owner)["create"], vars(owner)["parse"]) for owner in before} == before
+    for owner, methods in before.items():
+        assert all(vars(owner)[name] is method for name, method in methods.items())
     client.chat.completions.create(model="parrot", messages=ASKED)
     found.create(model="parrot", messages=ASKED)
     assert recorder.finished == []

@@ -161,8 +161,8 @@ class OpenAIInstrumentor(Instrumentor):
             answered=stainless.answered,
         )
         for module, method in (
-            ("openai.resources.chat.completions.completions", "create"),
-            ("openai.resources.chat.completions.completions", "parse"),
+            ("openai.resources.chat.completions", "create"),
+            ("openai.resources.chat.completions", "parse"),
             ("openai.resources.beta.chat.completions", "parse"),  # its home before 1.92
         )
         for owner in ("Completions", "AsyncCompletions")

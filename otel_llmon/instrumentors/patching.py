@@ -31,6 +31,8 @@ class Switch:
             log.debug("%s.%s: not there, not instrumented", patch.module, patch.method)
             return
         before = vars(owner).get(name, _ABSENT)
+        if any(before is wrapper for *_, wrapper in self._applied):  # known by another name already
+            return
         function = getattr(owner, name)
         wrapper = wrapt.FunctionWrapper(function if before is _ABSENT else before, around(patch, self, function))
         self._applied.append((owner, name, before, wrapper))

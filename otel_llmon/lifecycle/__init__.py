@@ -18,7 +18,7 @@ from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigur
 
 from otel_llmon import events, exporting, metering, observers, telemetry
 from otel_llmon.errors import LlmonError, SettingsError
-from otel_llmon.lifecycle import exits, forks, providers
+from otel_llmon.lifecycle import exits, forks, providers, routes
 from otel_llmon.observers import check
 from otel_llmon.settings import Settings, effective
 
@@ -95,6 +95,7 @@ class Handle:
         telemetry.state.apply(self.settings)
         if not telemetry.state.level:
             return
+        routes.watch()
         self._pipes = providers.build(missing, version)
         metering.use_exponential(on=self.settings.histograms == "exponential" or _exponential_asked())
         metering.bind()
@@ -213,16 +214,8 @@ def _logging_is_bridged() -> bool:
     return any(type(handler).__module__.startswith("opentelemetry.") for handler in logging.getLogger().handlers)
 
 
-ARGUMENTS: dict[str, dict[str, Any]] = {"fastapi": {"exclude_spans": ["receive", "send"]}}
-"""What instrumentations are told under `opentelemetry-instrument`, where no variable would tell them."""
-
-
 class Distro(BaseDistro):  # type: ignore[misc]
     """What `opentelemetry-instrument` asks first: the `OTEL_*` defaults."""
-
-    def load_instrumentor(self, entry_point: Any, **arguments: Any) -> None:
-        """Switch an instrumentation on, with the arguments that we would have."""
-        super().load_instrumentor(entry_point, **(ARGUMENTS.get(entry_point.name, {}) | arguments))
 
     def _configure(self, **_: Any) -> None:
         """Set the defaults; the settings' own mistakes are told by the configurator."""
