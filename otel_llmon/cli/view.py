@@ -12,7 +12,11 @@ import typer
 from otel_llmon.errors import SettingsError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
-_UNITS: dict[str, float] = {"": 1, "b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS: dict[str, float] = {"": 1} | {
+    letter + kind: base**power
+    for kind, base in (("", 1000), ("i", 1024))
+    for power, letter in enumerate("kmgt", start=1)
+}
 _SECONDS: dict[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -68,7 +72,7 @@ def _url(given: str | None) -> str | None:
 
 
 def _size(given: str) -> int:
-    return int(_amount("--max-size", given, r"([kmgt]?)(?:i?b)?", _UNITS, "500MB"))
+    return int(_amount("--max-size", given, r"([kmgt]?i?)b?", _UNITS, "500MB"))
 
 
 def _age(given: str) -> float:

@@ -98,7 +98,8 @@ class Viewer:
 
     def wait(self) -> None:
         """Wait for the day when nothing can be kept any more, and raise ViewerError then."""
-        self._ended.wait()
+        while not self._ended.wait(0.5):
+            pass  # a signal that comes just before a wait without an end would not be noticed in it
         raise ViewerError(self._why)
 
     def status(self) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def _first(
     found: list[tuple[Any, ...]] = []
     last = None
     for row in rows:
-        if len(found) == limit or (fits and clock() > deadline):
+        if len(found) == limit or (last and fits and clock() > deadline):
             return found, last
         last = row
         if fits is None or fits(row):

@@ -7,6 +7,7 @@ in ten minutes: the last of each stretch stays, so that no total is lost. Deltas
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,8 +20,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 BREATH = 0.25
 """Seconds of removing, after which waiting batches have their turn."""
 
-_SLICE = 500
-"""Traces that are removed in one commit; of logs and points four times as many."""
+_SLICE = 100
+"""Traces that are removed in one commit, unless they are large; of logs and points, ten times as many."""
 
 _THINNING = ((HOUR, MINUTE), (DAY, 10 * MINUTE))
 """Points older than this many seconds: one in so many seconds."""
@@ -57,8 +58,8 @@ class Retention:
         """Remove what is too old or does not fit, as far as a breath goes; return whether anything was."""
         deadline = self._clock() + BREATH
         removed = 0
-        while (signal := self._surplus(now)) is not None:
-            removed += self._remove(signal)
+        while (surplus := self._surplus(now)) is not None:
+            removed += self._remove(*surplus)
             if self._clock() > deadline:
                 return True
         if self._swept is None or self._clock() - self._swept >= MINUTE:
@@ -66,17 +67,19 @@ class Retention:
             removed += self._sweep(now)
         return bool(removed)
 
-    def _surplus(self, now: int) -> str | None:
-        """Return the signal that has the oldest record, where it has to go."""
+    def _surplus(self, now: int) -> tuple[str, float] | None:
+        """Return the signal that has the oldest record, where it has to go, and how far others may go with it."""
         ages = {
             signal: row[0]
             for signal, query in _OLDEST.items()
             if (row := self._connection.execute(query).fetchone()) is not None and row[0] is not None
         }
         oldest = min(ages, key=ages.__getitem__, default=None)
-        if oldest is None or (ages[oldest] >= now - self._limits.age and self._used() <= self._limits.size):
+        if oldest is None:
             return None
-        return oldest
+        if ages[oldest] < now - self._limits.age:
+            return oldest, now - self._limits.age
+        return (oldest, math.inf) if self._used() > self._limits.size else None
 
     def _used(self) -> int:
         return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
@@ -84,10 +87,10 @@ class Retention:
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _remove(self, signal: str) -> int:
-        """Remove one slice of the oldest; return how many rows."""
+    def _remove(self, signal: str, before: float) -> int:
+        """Remove one slice of the oldest that arrived before this second; return how many rows."""
         with self._inserter.removal() as fewer:
-            removed = _REMOVERS[signal](self._connection)
+            removed = _REMOVERS[signal](self._connection, before)
             for name, count in removed.items():
                 fewer[name] -= count
         return sum(removed.values())
@@ -114,8 +117,9 @@ class Retention:
         return removed
 
 
-def _remove_traces(connection: sqlite3.Connection) -> dict[str, int]:
-    found = connection.execute("SELECT trace_id, spans FROM traces ORDER BY arrived LIMIT ?", (_SLICE,)).fetchall()
+def _remove_traces(connection: sqlite3.Connection, before: float) -> dict[str, int]:
+    query = "SELECT trace_id, spans FROM traces WHERE arrived < ? ORDER BY arrived LIMIT ?"
+    found = connection.execute(query, (before, _SLICE)).fetchall()
     spans, traces = 0, []
     for trace_id, count in found:
         if spans > 20 * _SLICE:  # a trace may be large: one such is a slice
@@ -127,14 +131,14 @@ def _remove_traces(connection: sqlite3.Connection) -> dict[str, int]:
     return {"spans": removed, "traces": _count(connection, "DELETE FROM traces WHERE trace_id = ?", traces)}
 
 
-def _remove_logs(connection: sqlite3.Connection) -> dict[str, int]:
-    statement = "DELETE FROM logs WHERE id IN (SELECT id FROM logs ORDER BY id LIMIT ?)"
-    return {"logs": _count(connection, statement, [(4 * _SLICE,)])}
+def _remove_logs(connection: sqlite3.Connection, before: float) -> dict[str, int]:
+    statement = "DELETE FROM logs WHERE id IN (SELECT id FROM logs ORDER BY id LIMIT ?) AND arrived < ?"
+    return {"logs": _count(connection, statement, [(10 * _SLICE, before)])}
 
 
-def _remove_points(connection: sqlite3.Connection) -> dict[str, int]:
-    query = "SELECT series, time FROM points ORDER BY arrived LIMIT ?"
-    found = connection.execute(query, (4 * _SLICE,)).fetchall()
+def _remove_points(connection: sqlite3.Connection, before: float) -> dict[str, int]:
+    query = "SELECT series, time FROM points WHERE arrived < ? ORDER BY arrived LIMIT ?"
+    found = connection.execute(query, (before, 10 * _SLICE)).fetchall()
     return {"points": _count(connection, "DELETE FROM points WHERE series = ? AND time = ?", found)}
 
 

@@ -84,7 +84,7 @@ class Server(ThreadingMixIn, TCPServer):
             why = (getattr(exc, "strerror", None) or str(exc)).lower()
             raise ViewerError(f"{address[0]}:{address[1]}: {why}, give another with {option} HOST:PORT") from exc
         self._thread = threading.Thread(
-            target=self.serve_forever, args=(0.25,), name=f"llmon-viewer{option}", daemon=True
+            target=self.serve_forever, args=(0.1,), name=f"llmon-viewer{option}", daemon=True
         )
 
     @property

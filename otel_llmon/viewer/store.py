@@ -17,6 +17,9 @@ from otel_llmon.viewer.inserting import Inserter
 from otel_llmon.viewer.records import Taken
 from otel_llmon.viewer.retention import Limits, Retention
 
+_OF_THE_BATCH = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError, sqlite3.DataError)
+"""What SQLite raises of values, where all else is of the file."""
+
 
 class StoreError(Exception):
     """A batch was not kept; it may be sent again."""
@@ -129,10 +132,10 @@ class Store:
             return
         try:
             self._commit(batches)
-        except sqlite3.Error as exc:
-            self._dismiss(batches, StoreError(in_words(self.database.path, exc)))
-            raise
         except Exception as exc:
+            if isinstance(exc, sqlite3.Error) and not isinstance(exc, _OF_THE_BATCH):
+                self._dismiss(batches, StoreError(in_words(self.database.path, exc)))
+                raise
             if len(batches) > 1:  # one of them cannot be written: the others need not suffer
                 for batch in batches:
                     self._write([batch])
