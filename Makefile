@@ -12,10 +12,13 @@ OLDEST_OTEL := opentelemetry-api==1.38.0 opentelemetry-sdk==1.38.0 opentelemetry
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-oldest stack test-stack check lint types layers docs-check docs format example bench clean
+.PHONY: help demo test test-oldest stack test-stack check lint types layers docs-check docs format example bench clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.examples  ## run the example pipeline and show what arrived; ARGS=--once ends by itself
+	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/.installed  ## run the tests; ARGS="-k phase" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
@@ -65,6 +68,13 @@ clean:  ## remove environments, caches and builds
 $(VENV)/.installed: pyproject.toml
 	@$(call virtualenv,$(VENV))
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# What `make demo` needs and no more. Bytecode is compiled on use: all of it would take longer than the demo.
+$(VENV)/.examples: pyproject.toml
+	@$(call virtualenv,$(VENV))
+	@test $(VENV)/.installed -nt pyproject.toml || { echo "installing into $(VENV), once"; \
+		$(BIN)/python -m pip install --quiet --no-compile --editable '.[examples]'; }
 	@touch $@
 
 $(OLDEST)/.installed: pyproject.toml Makefile

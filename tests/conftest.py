@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,20 @@ from otel_llmon.viewer import Viewer
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what only a person asks for."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the files that tests compare with")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """A function that compares text with a file of tests/golden, or writes it there with --update-golden."""
+
+    def compare(name: str, text: str) -> None:
+        file = Path(__file__).parent / "golden" / name
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        assert text == file.read_text(encoding="utf-8"), "changed on purpose? run: make test ARGS=--update-golden"
+
+    return compare
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otel_llmon.cli import doctor, metrics, settings, stack, view
+from otel_llmon.cli import doctor, metrics, run, settings, stack, view
 from otel_llmon.errors import LlmonError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.run)
 app.command("metrics")(metrics.run)
+app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("settings")(settings.run)
 app.add_typer(stack.app)
 app.command("view")(view.run)

@@ -1,0 +1,122 @@
+"""`make demo`: run examples/pipeline.py against the embedded viewer, print what arrived, and leave the page up.
+
+    python examples/demo.py [--once]
+
+What it prints about the run it has asked the viewer for; the program itself knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from otel_llmon.backends import Embedded
+from otel_llmon.terminal import Table, Tree, Value, newest
+from otel_llmon.viewer import Viewer
+
+PIPELINE = Path(__file__).with_name("pipeline.py")
+HOST, OTLP, PAGE = "127.0.0.1", 4318, 4319
+METRICS = (
+    "llmon.pipeline.duration",
+    "llmon.phase.duration",
+    "llmon.phase.errors",
+    "llmon.progress.items",
+    "gen_ai.client.operation.duration",
+    "gen_ai.client.token.usage",
+)
+
+console = Console(highlight=False)
+
+
+def main() -> int:
+    """Run the demo; return the exit status: 0 where the program did well and its telemetry arrived."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--once", action="store_true", help="end when everything is printed")
+    once = parser.parse_args().once
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with (
+        tempfile.TemporaryDirectory(prefix="llmon-demo-") as folder,
+        Viewer(data=folder, otlp=free(OTLP), page=free(PAGE)) as viewer,
+    ):
+        failed = run(viewer.otlp_url) or show(Embedded(viewer.page_url))
+        if not once:
+            stay(viewer)
+    return failed
+
+
+def free(port: int) -> tuple[str, int]:
+    """Return where to listen: at this port, or where somebody has it, at any that is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            console.print(f"{HOST}:{port} is taken, so a free port stands in for it", style="yellow")
+            return HOST, 0
+    return HOST, port
+
+
+def run(endpoint: str) -> int:
+    """Run the pipeline, which knows nothing of us, with two variables set; return its exit status."""
+    title("opentelemetry-instrument python examples/pipeline.py")
+    program = Path(sys.executable).with_name("opentelemetry-instrument")
+    environ = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "pipeline"}
+    environ |= {"NO_PROXY": "*", "no_proxy": "*"}  # all that it talks to is on this machine
+    return subprocess.run([program, sys.executable, PIPELINE], env=environ, check=False).returncode
+
+
+def show(viewer: Embedded) -> int:
+    """Print the newest trace, the metrics that say most, and the logs, as the viewer has them; return 0 if it has."""
+    title("the trace")
+    for summary in viewer.traces(limit=1):
+        console.print(Tree(viewer.trace(summary.trace_id)))
+    title("the metrics")
+    found = list(values(viewer, METRICS))
+    console.print(Table(found))
+    title("the logs")
+    logs = viewer.logs()
+    for log in reversed(logs):
+        console.print(Text.assemble((f"{log.level:<6}", "yellow" if log.level.startswith("WARN") else "dim"), log.body))
+    if not (found and logs and viewer.status().traces):
+        console.print("not everything arrived", style="red")
+        return 1
+    return 0
+
+
+def values(viewer: Embedded, wanted: Sequence[str]) -> Iterator[Value]:
+    """Yield the newest values of these metrics, in this order."""
+    known = {metric.name: metric for metric in viewer.metrics()}
+    for name in wanted:
+        if name in known:
+            yield from newest(known[name], viewer.series(name))
+
+
+def stay(viewer: Viewer) -> None:
+    """Leave the page up until Ctrl-C."""
+    title(f"the same on a page: {viewer.page_url}   (Ctrl-C ends it)")
+    try:
+        viewer.wait()
+    except KeyboardInterrupt:
+        console.print()
+
+
+def title(text: str) -> None:
+    """Print a heading."""
+    console.print(Text(f"\n{text}", "bold"))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
