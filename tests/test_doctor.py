@@ -229,6 +229,17 @@ def test_an_endpoint_gets_the_credentials_that_programs_send(server):
     assert said(examine(NOWHERE | sends, wait=0), "endpoint") == f"{server.url} takes http/protobuf"
 
 
+def test_the_servers_get_the_headers_that_are_set_for_them(server):
+    """And nobody else: what is sent over OTLP has headers of its own."""
+    address = {f"OTEL_LLMON_{name}_URL": server.url for name in ("PROMETHEUS", "JAEGER", "LOKI", "ALERTMANAGER")}
+    headers = {"OTEL_LLMON_BACKEND_HEADERS": "Authorization=Bearer topsecret"}
+    with answers() as otlp:
+        report = examine(NOWHERE | address | headers | {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url}, wait=0)
+        assert not any("Authorization" in asked.headers for asked in otlp.asked)
+    assert {asked.headers["Authorization"] for asked in server.asked} == {"Bearer topsecret"}
+    assert "topsecret" not in repr(report)
+
+
 def test_a_wrong_setting_of_ours_is_an_error():
     """The command prints it in one line."""
     with pytest.raises(SettingsError, match="OTEL_LLMON_LEVEL='loud'"):

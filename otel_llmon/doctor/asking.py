@@ -91,7 +91,7 @@ def search_all(questions: Mapping[str, Callable[[], Any]], limit: Limit) -> dict
     looking = {name: partial(search, question, limit) for name, question in questions.items()}
     return {
         name: Search(None, seconds, said) if isinstance(said, BackendError) else said
-        for name, said in together(looking, seconds + 1).items()
+        for name, said in together(looking, seconds + 0.5).items()
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from otel_llmon.doctor.plan import LONGEST_EXPORT, Plan
 
-STARTING = 4.0
+STARTING = 3.0
 """Seconds that a Python may take to start and to end on a busy machine."""
 
 

@@ -87,13 +87,12 @@ class Stack:
 
     def _server(self, name: str, met: Any) -> Check:
         if isinstance(met, BackendError):
-            return _unmet(name, met)
+            return _unmet(name, self._address(name), met)
         version = met.version
         if name == "Collector" and not isinstance(self._before, BackendError):
             version = version_in(self._before)
         state, said, advice = of_version(name, version)
-        address = {"Collector": self.collector.url, "Alertmanager": self.alertmanager.url}.get(name)
-        return Check(name, state, f"{said} at {address or self._store(name).url}", advice)
+        return Check(name, state, f"{said} at {self._address(name)}", advice)
 
     def clocks(self) -> list[tuple[str, float]]:
         """Return how far each server's clock is ahead."""
@@ -127,7 +126,7 @@ class Stack:
         """Return what the Collector counted since we began, where it serves its numbers."""
         if isinstance(self._before, BackendError):
             return None
-        after = together({"Collector": self.collector.metrics}, 1.5)["Collector"]
+        after = together({"Collector": self.collector.metrics}, 1.0)["Collector"]
         return None if isinstance(after, BackendError) else Ledger(self._before, after)
 
     def joins(self, sent: Sent, found: dict[str, Any], mark: str, limit: Limit) -> Iterator[Check]:
@@ -173,8 +172,9 @@ class Stack:
         )
         return lines[0] if lines else None
 
-    def _store(self, name: str) -> Prometheus | Jaeger | Loki:
-        return {"Prometheus": self.prometheus, "Jaeger": self.jaeger, "Loki": self.loki}[name]  # type: ignore[return-value]
+    def _address(self, name: str) -> str:
+        clients = (self.collector, self.prometheus, self.jaeger, self.loki, self.alertmanager)
+        return next(client.url for client in clients if client.name == name)
 
 
 def of_exemplars(sent: Sent, exemplars: list[Exemplar], store: str) -> Check:
@@ -198,7 +198,7 @@ def of_log(sent: Sent, log: Log, store: str, advice: str) -> Check:
     return Check(name, "fail", f"{store.lower()}: the log names no trace", advice)
 
 
-def _unmet(name: str, error: BackendError) -> Check:
+def _unmet(name: str, address: str, error: BackendError) -> Check:
     """Say that a server did not answer: those without which all can arrive are no failure."""
     state = {"Collector": "note", "Alertmanager": "warn"}.get(name, "fail")
     found, _, advice = error.reason.partition("; ")
@@ -206,7 +206,7 @@ def _unmet(name: str, error: BackendError) -> Check:
         "Collector": "its health and its numbers stay unknown; name them in OTEL_LLMON_COLLECTOR_HEALTH_URL",
         "Alertmanager": "alerts reach nobody",
     }.get(name, "")
-    return Check(name, state, f"{found} at {error.address}", extra or advice)  # type: ignore[arg-type]
+    return Check(name, state, f"{found} at {address}", extra or advice)  # type: ignore[arg-type]
 
 
 def _flags(prometheus: Prometheus) -> dict[str, str]:
