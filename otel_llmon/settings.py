@@ -6,13 +6,13 @@ messages and the printed docs all follow from it.
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
+from otel_llmon import forms
 from otel_llmon.errors import SettingsError
 
 Level = Literal["disabled", "basic", "detailed", "profiling"]
@@ -34,123 +34,7 @@ class Row(NamedTuple):
     meaning: str
 
 
-class Headers(tuple[tuple[str, str], ...]):
-    """HTTP headers, as pairs of name and value. What they hold may be a password and is printed nowhere."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(self.hidden())
-
-    def hidden(self) -> str:
-        """Return the names only."""
-        return ",".join(f"{name}=***" for name, _ in self)
-
-
-class _Form(NamedTuple):
-    """What a value must look like, in words and as a function that raises ValueError."""
-
-    expected: str
-    parse: Callable[[object], Any]
-    secret: bool = False
-    """Whether a wrong value must not be printed."""
-
-
-def _text(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise ValueError
-    return raw.strip()
-
-
-def _one_of(choices: tuple[str, ...]) -> _Form:
-    def parse(raw: object) -> str:
-        word = _text(raw).lower()
-        if word not in choices:
-            raise ValueError
-        return word
-
-    return _Form(f"{', '.join(choices[:-1])} or {choices[-1]}", parse)
-
-
-def _names(raw: object) -> tuple[str, ...]:
-    items = raw if isinstance(raw, list | tuple) else _text(raw).split(",")
-    names = tuple(dict.fromkeys(name for item in items if (name := _text(item))))
-    return () if names == ("none",) else names
-
-
-def _seconds(raw: object) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
-        raise ValueError
-    seconds = float(raw)
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError
-    return seconds
-
-
-def _seconds_above_zero(raw: object) -> float:
-    seconds = _seconds(raw)
-    if not seconds:
-        raise ValueError
-    return seconds
-
-
-def _count(raw: object) -> int:
-    count = int(raw) if isinstance(raw, str) else raw
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError
-    return count
-
-
-def _flag(raw: object) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    return {"true": True, "false": False}[_text(raw).lower()]
-
-
-def _url(raw: object) -> str:
-    from urllib.parse import urlsplit
-
-    url = _text(raw)
-    parts = urlsplit(url)
-    # A port that is no number is noticed only when it is read.
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or re.search(r"\s", url):
-        raise ValueError
-    return url
-
-
-def _headers(raw: object) -> Headers:
-    if isinstance(raw, Headers):
-        return raw
-    if isinstance(raw, Mapping):
-        pairs = [(_text(name), _text(value)) for name, value in raw.items()]
-    else:
-        pairs = [_header(part) for part in _text(raw).split(",") if part.strip()]
-    for name, value in pairs:
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(
-            r"[\t\x20-\x7e\xa0-\xff]*", value
-        ):
-            raise ValueError
-    return Headers(pairs)
-
-
-def _header(part: str) -> tuple[str, str]:
-    from urllib.parse import unquote
-
-    name, _, value = part.partition("=")
-    return name.strip(), unquote(value.strip())
-
-
-_TEXT = _Form("a name", _text)
-_NAMES = _Form("names with commas between them, or none", _names)
-_SECONDS = _Form("a number of seconds, 0 or more", _seconds)
-_SECONDS_ABOVE_ZERO = _Form("a number of seconds above 0", _seconds_above_zero)
-_COUNT = _Form("a whole number, 1 or more", _count)
-_FLAG = _Form("true or false", _flag)
-_URL = _Form("a URL such as http://localhost:4318", _url)
-_HEADERS = _Form("name=value with commas between them, a comma in a value as %2C", _headers, secret=True)
-
-
-def _row(form: _Form, meaning: str) -> dict[str, Any]:
+def _row(form: forms.Form, meaning: str) -> dict[str, Any]:
     return {"form": form, "meaning": meaning}
 
 
@@ -160,83 +44,85 @@ class Settings:
 
     level: Level = field(
         default="detailed",
-        metadata=_row(_one_of(get_args(Level)), "how much is measured; `OTEL_SDK_DISABLED=true` means `disabled`"),
+        metadata=_row(forms.one_of(get_args(Level)), "how much is measured; `OTEL_SDK_DISABLED=true` means `disabled`"),
     )
     observers: tuple[str, ...] = field(
         default=("host", "process"),
-        metadata=_row(_NAMES, "sources that are read on the observers' beat"),
+        metadata=_row(forms.NAMES, "sources that are read on the observers' beat"),
     )
     observer_interval: float = field(
         default=10.0,
-        metadata=_row(_SECONDS_ABOVE_ZERO, "seconds between two readings of the observers"),
+        metadata=_row(forms.SECONDS_ABOVE_ZERO, "seconds between two readings of the observers"),
     )
     histograms: Histograms = field(
         default="explicit",
-        metadata=_row(_one_of(get_args(Histograms)), "buckets at the edges of the metric's row, or exponential ones"),
+        metadata=_row(
+            forms.one_of(get_args(Histograms)), "buckets at the edges of the metric's row, or exponential ones"
+        ),
     )
     exit_timeout: float = field(
         default=2.0,
-        metadata=_row(_SECONDS, "seconds that the last flush may take when the process ends"),
+        metadata=_row(forms.SECONDS, "seconds that the last flush may take when the process ends"),
     )
     log_bridge: bool = field(
         default=True,
-        metadata=_row(_FLAG, "whether records of Python's `logging` are exported too"),
+        metadata=_row(forms.FLAG, "whether records of Python's `logging` are exported too"),
     )
     max_value_length: int = field(
         default=8192,
-        metadata=_row(_COUNT, "longest attribute string, in characters, that is handed on"),
+        metadata=_row(forms.COUNT, "longest attribute string, in characters, that is handed on"),
     )
     genai_semconv: GenAISemconv = field(
         default="legacy",
         metadata=_row(
-            _one_of(get_args(GenAISemconv)),
+            forms.one_of(get_args(GenAISemconv)),
             "names of metrics and attributes of model calls: OpenTelemetry's up to v1.41, its successor's, or both",
         ),
     )
     capture_content: bool = field(
         default=False,
-        metadata=_row(_FLAG, "whether prompts and answers are put on the spans of model calls"),
+        metadata=_row(forms.FLAG, "whether prompts and answers are put on the spans of model calls"),
     )
     service: str | None = field(
         default=None,
-        metadata=_row(_TEXT, "name of this service; unset: what `OTEL_SERVICE_NAME` says"),
+        metadata=_row(forms.TEXT, "name of this service; unset: what `OTEL_SERVICE_NAME` says"),
     )
     endpoint: str | None = field(
         default=None,
-        metadata=_row(_URL, "where telemetry is sent; unset: what `OTEL_EXPORTER_OTLP_ENDPOINT` says"),
+        metadata=_row(forms.URL, "where telemetry is sent; unset: what `OTEL_EXPORTER_OTLP_ENDPOINT` says"),
     )
     prometheus_url: str = field(
         default="http://127.0.0.1:9090",
-        metadata=_row(_URL, "where Prometheus is asked"),
+        metadata=_row(forms.URL, "where Prometheus is asked"),
     )
     jaeger_url: str = field(
         default="http://127.0.0.1:16686",
-        metadata=_row(_URL, "where Jaeger is asked"),
+        metadata=_row(forms.URL, "where Jaeger is asked"),
     )
     loki_url: str = field(
         default="http://127.0.0.1:3100",
-        metadata=_row(_URL, "where Loki is asked"),
+        metadata=_row(forms.URL, "where Loki is asked"),
     )
     alertmanager_url: str = field(
         default="http://127.0.0.1:9093",
-        metadata=_row(_URL, "where Alertmanager is asked"),
+        metadata=_row(forms.URL, "where Alertmanager is asked"),
     )
     viewer_url: str = field(
         default="http://127.0.0.1:4319",
-        metadata=_row(_URL, "where the viewer's page is"),
+        metadata=_row(forms.URL, "where the viewer's page is"),
     )
     collector_health_url: str | None = field(
         default=None,
-        metadata=_row(_URL, "the Collector's health check; unset: port 13133 of the endpoint's host"),
+        metadata=_row(forms.URL, "the Collector's health check; unset: port 13133 of the endpoint's host"),
     )
     collector_metrics_url: str | None = field(
         default=None,
-        metadata=_row(_URL, "the Collector's own metrics; unset: port 8888 of the endpoint's host"),
+        metadata=_row(forms.URL, "the Collector's own metrics; unset: port 8888 of the endpoint's host"),
     )
-    backend_headers: Headers = field(
-        default=Headers(),  # it cannot be changed
+    backend_headers: forms.Headers = field(
+        default=forms.Headers(),  # it cannot be changed
         metadata=_row(
-            _HEADERS, "headers for the servers that are asked, such as `Authorization=Bearer x`; never printed"
+            forms.HEADERS, "headers for the servers that are asked, such as `Authorization=Bearer x`; never printed"
         ),
     )
 
@@ -284,7 +170,7 @@ def spelt(value: object) -> str:
             return ""
         case bool():
             return str(value).lower()
-        case Headers():
+        case forms.Headers():
             return value.hidden()
         case tuple():
             return ",".join(value) or "none"
@@ -344,7 +230,7 @@ def _place(exc: Any) -> str:
 def _parsed(row: Field[Any], raw: object, label: str) -> Any:
     if _unset(row, raw):
         return row.default
-    form: _Form = row.metadata["form"]
+    form: forms.Form = row.metadata["form"]
     try:
         return form.parse(raw)
     except (ValueError, KeyError, OverflowError):

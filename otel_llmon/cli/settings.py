@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from otel_llmon.cli._output import as_json, as_table
-from otel_llmon.settings import Headers, effective, spelt
+from otel_llmon.forms import Headers
+from otel_llmon.settings import effective, spelt
 
 
 def run(
