@@ -51,7 +51,7 @@ def test_metrics_for_programs_are_the_rows(llmon):
     _, out, _ = llmon("metrics", "--json")
     printed = json.loads(out)
     assert [(row["name"], row["cap"]) for row in printed] == [(row.name, row.cap) for row in semconv.rows()]
-    assert printed[0].keys() == {"name", "kind", "unit", "description", "attributes", "edges", "cap"}
+    assert printed[0].keys() == {"name", "kind", "unit", "description", "attributes", "edges", "cap", "since"}
 
 
 def test_a_terminal_gets_a_table_with_unbroken_names(llmon, monkeypatch):
