@@ -313,8 +313,8 @@ def metrics(to: World, end: int, span: Span) -> None:
     to.metric("process.cpu.utilization", "1", level([(beat, 0.2 + 0.3 * chance.random()) for beat in beats]))
 
 
-def populate(to: World, end: int) -> dict[str, Span]:
-    """Send a world of one failing trace, seventy others, and metrics; return the failing one's spans."""
+def populate(to: World, end: int, *, measured: bool = True) -> dict[str, Span]:
+    """Send a world of one failing trace, seventy-four others, and metrics; return the failing one's spans."""
     chance = random.Random(3)
     kinds = (("GET /answers/{id}", "gateway"), ("POST /ask", "gateway"), ("checkpoint.save", "trainer"))
     for index in range(70):
@@ -326,6 +326,7 @@ def populate(to: World, end: int) -> dict[str, Span]:
     for index in range(4):
         answering(to, end - (index * 90 + 60) * SECOND, stretch=0.8 + chance.random() / 2)
     made = answering(to, end - 8 * SECOND, failing=True)
-    metrics(to, end, made["chat"])
+    if measured:
+        metrics(to, end, made["chat"])
     to.flush()
     return made

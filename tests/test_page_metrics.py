@@ -216,6 +216,7 @@ def test_units_are_written_as_people_read_them(visit, stage, written, text):
         (12_345_678, "12.3 ms"),
         (2_000 * MS, "2 s"),
         (61 * SECOND, "1 min 01 s"),
+        (7_200 * SECOND, "2 h"),
         (3_660 * SECOND, "1 h 01 min"),
     ],
 )

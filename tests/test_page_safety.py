@@ -263,7 +263,7 @@ def test_the_picture_of_the_readme_is_what_the_page_shows(visit, tmp_path, reque
     end = 1_795_266_000 * SECOND  # 2026-11-21, 13:00 UTC
     with Viewer(tmp_path / "data", LOCAL, LOCAL) as viewer:
         with world(viewer.otlp_url) as to:
-            spans = scene.populate(to, end)
+            spans = scene.populate(to, end, measured=False)  # old points would be thinned
         seen = visit(
             viewer.page_url, viewport={"width": 1360, "height": 900}, device_scale_factor=1.5, color_scheme="light"
         )

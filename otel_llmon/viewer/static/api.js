@@ -1,10 +1,9 @@
 // What the viewer is asked, and the stream on which it says that something new was stored.
 
-/** Return the JSON at a path; raises an Error with the server's own words and its `status`. */
+/** Return the JSON at a path; raises an Error with the server's own words and its `status`, which is 0 while it is away. */
 export async function get(path, params = {}, signal = undefined) {
   const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== ""));
-  const answer = await fetch(query.size ? `${path}?${query}` : path, { signal, headers: { Accept: "application/json" } });
-  const body = await answer.text();
+  const [answer, body] = await fetched(query.size ? `${path}?${query}` : path, signal);
   if (answer.ok) return JSON.parse(body);
   let said = `${answer.status} ${answer.statusText}`;
   try {
@@ -13,6 +12,15 @@ export async function get(path, params = {}, signal = undefined) {
     // then the status line must do
   }
   throw Object.assign(new Error(said), { status: answer.status });
+}
+
+async function fetched(address, signal) {
+  try {
+    const answer = await fetch(address, { signal, headers: { Accept: "application/json" } });
+    return [answer, await answer.text()];
+  } catch {
+    throw Object.assign(new Error("the viewer does not answer"), { status: 0 });
+  }
 }
 
 /** The stream of changes: `change` when something was stored, `state` when the connection or the pause changes. */

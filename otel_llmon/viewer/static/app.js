@@ -87,7 +87,13 @@ function create(module, path, match) {
   const made = module.open(context(path, match));
   made.path = path;
   made.address = address();
-  made.run = paced(() => made.refresh(), made.pace);
+  made.run = paced(async () => {
+    try {
+      await made.refresh();
+    } catch (error) {
+      if (error.status !== 0) console.error(error); // while the viewer is away, the note says enough
+    }
+  }, made.pace);
   return made;
 }
 
@@ -110,7 +116,7 @@ function point() {
 }
 
 function fresh() {
-  view?.run().catch((error) => console.error(error));
+  view?.run();
 }
 
 // --- what is said at the top and at the bottom
@@ -155,6 +161,7 @@ live.addEventListener("change", () => {
 liveButton.addEventListener("click", () => live.pause(!live.paused));
 document.getElementById("theme").addEventListener("click", () => window.llmonTheme.toggle());
 document.getElementById("help").addEventListener("click", () => openHelp());
+addEventListener("themechange", () => view?.repaint?.());
 place.addEventListener("scroll", () => view?.scrolled?.(), { passive: true });
 
 // --- links and keys

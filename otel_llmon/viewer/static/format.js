@@ -15,10 +15,16 @@ export function figures(value) {
   return value.toLocaleString("en", { maximumFractionDigits: digits });
 }
 
+/** Return 61 as "1 min 01 s", 60 as "1 min". */
+function pair(number, large, small) {
+  const rest = number % 60;
+  return `${Math.floor(number / 60)} ${large}${rest ? ` ${String(rest).padStart(2, "0")} ${small}` : ""}`;
+}
+
 /** Return a duration in nanoseconds as text. */
 export function duration(ns) {
-  if (ns >= 3600e9) return `${Math.floor(ns / 3600e9)} h ${String(Math.round(ns / 60e9) % 60).padStart(2, "0")} min`;
-  if (ns >= 60e9) return `${Math.floor(ns / 60e9)} min ${String(Math.floor(ns / 1e9) % 60).padStart(2, "0")} s`;
+  if (ns >= 3600e9) return pair(Math.floor(ns / 60e9), "h", "min");
+  if (ns >= 60e9) return pair(Math.floor(ns / 1e9), "min", "s");
   const [size, unit] = DURATIONS.findLast(([least]) => ns >= least) ?? DURATIONS[0];
   return `${figures(ns / size)} ${unit}`;
 }

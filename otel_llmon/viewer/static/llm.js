@@ -78,7 +78,7 @@ function drawn({ role, finish, parts }) {
 }
 
 function fact(term, value) {
-  return value === null || value === undefined || value === "" ? null : h("div", {}, h("dt", {}, term), h("dd", {}, value));
+  return value === null || value === undefined || value === "" ? null : h(String(value).length > 14 ? "div.broad" : "div", {}, h("dt", {}, term), h("dd", {}, value));
 }
 
 function tokens(attributes) {

@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 const HEIGHT = 44;
 const FEWEST = 24;
 
-/** Return `{element, draw(tree, from, to)}`; `zoomed(from, to)` is told what a person marked with the pointer. */
+/** Return `{element, draw(tree, from, to), repaint()}`; `zoomed(from, to)` is told what a person marked with the pointer. */
 export function minimap(zoomed) {
   const canvas = h("canvas", { "aria-hidden": "true" });
   const shadeLeft = h("i.shade");
@@ -14,10 +14,6 @@ export function minimap(zoomed) {
   const element = h("div.minimap", { hidden: true, title: "Drag to look at a part, double-click for the whole" }, canvas, shadeLeft, shadeRight);
   let tree = null;
   let drawn = "";
-  addEventListener("themechange", () => {
-    drawn = "";
-    if (tree) paint();
-  });
   new ResizeObserver(() => tree && paint()).observe(element);
   drag();
 
@@ -79,5 +75,10 @@ export function minimap(zoomed) {
     element.addEventListener("dblclick", () => zoomed(0, tree.length));
   }
 
-  return { element, draw };
+  function repaint() {
+    drawn = "";
+    if (tree) paint();
+  }
+
+  return { element, draw, repaint };
 }

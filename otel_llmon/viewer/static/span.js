@@ -58,7 +58,7 @@ export function panel(node, trace, logs, { close, zoom }) {
       node.children.length ? h("div", {}, h("dt", {}, "Own time"), h("dd", {}, duration(node.own))) : null,
       h("div", {}, h("dt", {}, "Starts at"), h("dd", { title: instant(span.start) }, `+${duration(Math.max(0, node.start))}`)),
       h("div", {}, h("dt", {}, "Kind"), h("dd", {}, span.kind)),
-      h("div", {}, h("dt", {}, "Span id"), h("dd", {}, h("code", {}, span.span_id), copyButton(() => span.span_id, "Copy the span id"))),
+      h("div.broad", {}, h("dt", {}, "Span id"), h("dd", {}, h("code", {}, span.span_id), copyButton(() => span.span_id, "Copy the span id"))),
       span.scope ? h("div", {}, h("dt", {}, "Scope"), h("dd", {}, span.scope)) : null,
     ),
     span.status === "error" ? h("p.failure", {}, h("b", {}, "Error"), span.message ? `: ${span.message}` : "") : null,

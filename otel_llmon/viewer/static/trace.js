@@ -168,6 +168,7 @@ export function open(context) {
     pace: 1500,
     fixed: true,
     refresh,
+    repaint: () => waterfall.map.repaint(),
     focus: () => waterfall.body.focus({ preventScroll: true }),
     search: () => tools.querySelector("input"),
     leave: () => (side.hidden ? false : (close(), true)),

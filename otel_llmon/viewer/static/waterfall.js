@@ -71,7 +71,7 @@ export class Waterfall {
     const size = UNITS.findLast((unit) => span >= unit * 2) ?? 1;
     const marks = ticks(this.from, this.to, Math.max(2, Math.min(7, Math.floor(width / 90))), size);
     const at = (time) => `${(((time - this.from) / span) * 100).toFixed(3)}%`;
-    this.axis.replaceChildren(...marks.map((time) => h("span", { vars: { left: at(time) } }, duration(Math.round(time)))));
+    this.axis.replaceChildren(...marks.map((time) => h(time - this.from > span * 0.9 ? "span.last" : "span", { vars: { left: at(time) } }, duration(Math.round(time)))));
     this.grid.replaceChildren(...marks.map((time) => h("i", { vars: { left: at(time) } })));
     this.map.draw(this.tree, this.from, this.to);
     this.element.classList.toggle("zoomed", this.from > 0 || this.to < this.tree.length);
