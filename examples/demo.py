@@ -25,7 +25,6 @@ from otel_llmon.terminal import Table, Tree, Value, newest
 from otel_llmon.viewer import Viewer
 
 PIPELINE = Path(__file__).with_name("pipeline.py")
-HOST, OTLP, PAGE = "127.0.0.1", 4318, 4319
 METRICS = (
     "llmon.pipeline.duration",
     "llmon.phase.duration",
@@ -42,28 +41,31 @@ def main() -> int:
     """Run the demo; return the exit status: 0 where the program did well and its telemetry arrived."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="end when everything is printed")
-    once = parser.parse_args().once
+    parser.add_argument("--otlp", default="127.0.0.1:4318", help="where the viewer takes OTLP")
+    parser.add_argument("--page", default="127.0.0.1:4319", help="where it shows its page")
+    given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with (
         tempfile.TemporaryDirectory(prefix="llmon-demo-") as folder,
-        Viewer(data=folder, otlp=free(OTLP), page=free(PAGE)) as viewer,
+        Viewer(data=folder, otlp=free(given.otlp), page=free(given.page)) as viewer,
     ):
         failed = run(viewer.otlp_url) or show(Embedded(viewer.page_url))
-        if not once:
+        if not given.once:
             stay(viewer)
     return failed
 
 
-def free(port: int) -> tuple[str, int]:
-    """Return where to listen: at this port, or where somebody has it, at any that is free."""
+def free(address: str) -> tuple[str, int]:
+    """Return where to listen: at this address, or where somebody has its port, at any that is free."""
+    host, _, port = address.rpartition(":")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, int(port)))
         except OSError:
-            console.print(f"{HOST}:{port} is taken, so a free port stands in for it", style="yellow")
-            return HOST, 0
-    return HOST, port
+            console.print(f"{address} is taken, so a free port stands in for it", style="yellow")
+            return host, 0
+    return host, int(port)
 
 
 def run(endpoint: str) -> int:

@@ -1,0 +1,307 @@
+"""The examples as people run them: what they print, and what arrived of them where telemetry is kept."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from processes import BIN, INSTRUMENT, until
+from sink import attributes, free_port
+from terminals import CTRL_C, Terminal
+
+from otel_llmon.backends import Embedded
+from otel_llmon.viewer import Viewer
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PIPELINE = [sys.executable, str(EXAMPLES / "pipeline.py")]
+DEMO = [sys.executable, str(EXAMPLES / "demo.py"), "--otlp", "127.0.0.1:0", "--page", "127.0.0.1:0"]
+SERVER = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--port"]
+
+ANSWERS = """\
+> How hot should water be for green tea?
+  You said: Green tea wants water at 80 degrees.
+> How often should I oil the chain?
+  You said: Oil the chain every 300 kilometres.
+You said: 5 notes, 2 questions, every one answered.
+"""
+NOTES = """\
+notes
+  load
+  chunk
+  embed
+  answer
+    retrieve
+    ask
+      chat parrot
+  answer
+    retrieve
+    ask (error)
+      chat busy (error)
+    ask
+      chat parrot-mini
+  summarise
+    chat parrot-mini
+"""
+REQUEST = """\
+GET /notes/{topic}
+  retrieve
+  ask
+    chat parrot
+"""
+MISSING = """\
+GET /notes/{topic}
+  retrieve
+"""
+
+
+class InSink:
+    """What arrived at the tests' own OTLP server."""
+
+    def __init__(self, sink):
+        self.endpoint = sink.endpoint
+        self.metrics = sink.metrics
+        self._sink = sink
+
+    def trees(self):
+        """Return every trace as an indented text, oldest first."""
+        spans = sorted(self._sink.spans(), key=lambda span: span.start_time_unix_nano)
+        return trees(
+            (span.trace_id, span.span_id, span.parent_span_id, span.name, span.status.code == 2) for span in spans
+        )
+
+    def logs(self):
+        """Return severity, text and the name of the span of each record, oldest first."""
+        names = {span.span_id: span.name for span in self._sink.spans()}
+        records = sorted(self._sink.logs(), key=lambda record: record.time_unix_nano)
+        return [(record.severity_text, record.body.string_value, names.get(record.span_id)) for record in records]
+
+    def services(self):
+        """Return the services that sent something."""
+        return {resource["service.name"] for resource in self._sink.resources()}
+
+    def tokens(self):
+        """Return the tokens of the spans that tell some."""
+        told = [attributes(span) for span in self._sink.spans()]
+        keys = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+        return [tuple(int(span[key]) for key in keys) for span in told if keys[0] in span]
+
+
+class InViewer:
+    """What arrived at the embedded viewer, by its answers."""
+
+    def __init__(self, viewer):
+        self.endpoint = viewer.otlp_url
+        self._viewer = Embedded(viewer.page_url)
+
+    def _traces(self):
+        return [self._viewer.trace(found.trace_id) for found in reversed(self._viewer.traces())]
+
+    def trees(self):
+        """Return every trace as an indented text, oldest first."""
+        spans = [span for trace in self._traces() for span in trace.spans]
+        return trees((span.trace_id, span.span_id, span.parent_id, span.name, span.status == "error") for span in spans)
+
+    def metrics(self):
+        """Return the names of the metrics that have points."""
+        return {metric.name for metric in self._viewer.metrics() if self._viewer.series(metric.name)}
+
+    def logs(self):
+        """Return severity, text and the name of the span of each record, oldest first."""
+        names = {span.span_id: span.name for trace in self._traces() for span in trace.spans}
+        return [(log.level, log.body, names.get(log.span_id)) for log in reversed(self._viewer.logs())]
+
+    def services(self):
+        """Return the services that sent something."""
+        return set(self._viewer.services())
+
+    def tokens(self):
+        """Return the tokens of the spans that tell some."""
+        told = [span.attributes for trace in self._traces() for span in trace.spans]
+        keys = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+        return [tuple(span[key] for key in keys) for span in told if keys[0] in span]
+
+
+def trees(spans):
+    """Return each trace as an indented text; `spans` are tuples in the order in which they started."""
+    lines, children = {}, {}
+    for trace, identity, parent, name, failed in spans:
+        children.setdefault((trace, parent or None), []).append((identity, name + " (error)" * failed))
+        lines.setdefault(trace, "")
+
+    def tell(trace, parent, depth):
+        for identity, name in children.get((trace, parent), ()):
+            lines[trace] += "  " * depth + name + "\n"
+            tell(trace, identity, depth + 1)
+
+    for trace in lines:
+        tell(trace, None, 0)
+    return list(lines.values())
+
+
+@pytest.fixture(params=["sink", "viewer"])
+def kept(request, tmp_path):
+    """A place that takes telemetry and tells what arrived."""
+    if request.param == "sink":
+        yield InSink(request.getfixturevalue("sink"))
+    else:
+        with Viewer(data=tmp_path / "data", otlp=("127.0.0.1", 0), page=("127.0.0.1", 0)) as viewer:
+            yield InViewer(viewer)
+
+
+def test_the_pipeline_runs_plain(program):
+    """Without anything of OpenTelemetry's set up it does its work, and says nothing of telemetry."""
+    with program.start(PIPELINE) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, ANSWERS)
+    assert err == "busy is busy (429), asking parrot-mini\n"
+
+
+@pytest.mark.parametrize("how", [INSTRUMENT, (str(BIN / "llmon"), "run", "--")], ids=["instrumented", "llmon run"])
+def test_the_pipelines_telemetry_arrives(how, kept, program):
+    """The trace in its order, the failed call and its log record in the right place, tokens, metrics and the event."""
+    with program.start([*how, *PIPELINE], OTEL_EXPORTER_OTLP_ENDPOINT=kept.endpoint) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, ANSWERS), err
+    assert kept.trees() == [NOTES]
+    assert sorted(kept.tokens()) == [(7, 9), (17, 8), (19, 9)]
+    assert kept.logs() == [
+        ("INFO", "notes.ready", "notes"),
+        ("WARN", "busy is busy (429), asking parrot-mini", "answer"),
+    ]
+    assert kept.metrics() >= {
+        "llmon.pipeline.duration",
+        "llmon.phase.duration",
+        "llmon.phase.errors",
+        "llmon.progress.items",
+        "gen_ai.client.operation.duration",
+        "gen_ai.client.token.usage",
+        "process.memory.usage",
+    }
+
+
+def ask(port, topic):
+    """Ask the web service about a topic; return the status and the answer, or None while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/notes/{topic}?question=why", timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return None
+
+
+def test_the_web_services_telemetry_arrives(kept, program):
+    """Each request is a trace with its phases and the model's call; one that found nothing says so in a log record."""
+    port = free_port()
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": kept.endpoint, "OTEL_SERVICE_NAME": "notes-api"}
+    with program.start([*INSTRUMENT, *SERVER, str(port)], **environ) as process:
+        try:
+            missing = until(lambda: process.poll() is not None or ask(port, "coffee"), 60)
+            found = ask(port, "tea")
+            process.terminate()
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert found == (200, {"answer": "You said: Green tea wants water at 80 degrees."}), err
+    assert missing == (404, {"detail": "no note on coffee; there are: tea, bread"})
+    assert kept.trees() == [MISSING, REQUEST]
+    assert ("WARN", "no note on coffee", "GET /notes/{topic}") in kept.logs()
+    assert kept.services() == {"notes-api"}
+    assert kept.metrics() >= {"http.server.request.duration", "llmon.phase.duration", "gen_ai.client.token.usage"}
+
+
+def test_an_example_without_its_library_says_what_to_install(program):
+    """One line and no traceback."""
+    program.write("openai.py", "raise ModuleNotFoundError(\"No module named 'openai'\", name='openai')")
+    with program.start(PIPELINE) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err == "'openai' is not installed; run: pip install 'otel-llmon[examples]'\n"
+
+
+def test_the_demo_prints_what_arrived(program, tmp_path):
+    """The program's output, its trace, a table of metrics, the logs; then it ends, and leaves nothing behind."""
+    with program.start([*DEMO, "--once"], TMPDIR=str(tmp_path), COLUMNS="80") as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert ANSWERS in out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in out
+    drawn = lines[lines.index("the trace") : lines.index("the metrics")]
+    assert [line.strip("│├└─ ").split("  ")[0] for line in drawn[2:-1] if "openai." not in line] == [
+        f"✗ {line.strip().removesuffix(' (error)')}" if "error" in line else line.strip() for line in NOTES.splitlines()
+    ]
+    assert "16 spans · 2 errors" in out
+    assert any(line.startswith("llmon.progress.items") and line.endswith("11 items") for line in lines)
+    assert out.endswith("INFO  notes.ready\nWARN  busy is busy (429), asking parrot-mini\n")
+    assert not list(tmp_path.glob("llmon-demo-*"))
+
+
+def test_the_demo_leaves_the_page_up_until_ctrl_c(program, tmp_path):
+    """It answers at the printed address as long as somebody looks."""
+    environ = program.environ | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color", "COLUMNS": "80"}
+    with Terminal(DEMO, environ, tmp_path) as terminal:
+        assert terminal.shows("Ctrl-C ends it"), terminal.shown
+        page = terminal.shown.partition("the same on a page: ")[2].split()[0]
+        [found] = Embedded(page).traces()
+        assert (found.root, found.spans, found.errors) == ("notes", 16, 2)
+        terminal.press(CTRL_C)
+        assert terminal.ends() == 0
+    assert not Embedded(page).ready()
+    assert "Traceback" not in terminal.shown
+    assert not list(tmp_path.glob("llmon-demo-*"))
+
+
+def test_the_demo_can_be_stopped_at_any_time(program, tmp_path):
+    """While the program runs, Ctrl-C ends both, without a traceback of the demo's own."""
+    environ = program.environ | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
+    with Terminal(DEMO, environ, tmp_path) as terminal:
+        assert terminal.shows("> How hot"), terminal.shown
+        terminal.press(CTRL_C)
+        assert terminal.ends() == 128 + signal.SIGINT
+    assert "demo.py" not in terminal.shown.partition("> How hot")[2]
+    assert not list(tmp_path.glob("llmon-demo-*"))
+
+
+def test_the_demo_takes_free_ports_where_its_own_are_taken(program, tmp_path):
+    """It says so, and everything else is as usual."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [*DEMO[:2], "--once", "--otlp", address, "--page", address]
+        done = subprocess.run(
+            command,
+            check=False,
+            env=program.environ | {"TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"{address} is taken, so a free port stands in for it") == 2
+    assert "16 spans" in done.stdout
+
+
+def test_the_demo_fails_when_nothing_arrives(program, tmp_path):
+    """A demo that shows nothing is no demo: it says so, and its exit status does too."""
+    with program.start([*DEMO, "--once"], TMPDIR=str(tmp_path), OTEL_SDK_DISABLED="true") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert out.endswith("not everything arrived\n")
+
+
+def test_a_proxy_does_not_come_between_the_demos_parts(program, tmp_path):
+    """All of it is on this machine, whatever the environment says about the way out of it."""
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), f"http://127.0.0.1:{free_port()}")
+    with program.start([*DEMO, "--once"], TMPDIR=str(tmp_path), **proxies) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "16 spans" in out
