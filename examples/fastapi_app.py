@@ -4,7 +4,7 @@
     curl 'http://127.0.0.1:8000/notes/tea?question=How+hot%3F'
     curl 'http://127.0.0.1:8000/notes/coffee?question=How+hot%3F'
 
-It needs `pip install 'otel-llmon[examples]'` and no API key: the model is examples/local_llm.py, which it starts.
+It needs `pip install fastapi openai uvicorn` and no API key: the model is examples/local_llm.py, which it starts.
 What to look at, on the page that `llmon run` names:
 
 - each request is a trace: the span `GET /notes/{topic}`, called after its route and not after what was asked for,

@@ -2,7 +2,7 @@
 
     llmon run -- python examples/pipeline.py       # or under opentelemetry-instrument, or plain
 
-It needs `pip install 'otel-llmon[examples]'` and no API key: the model is examples/local_llm.py, which it starts.
+It needs `pip install openai` and no API key: the model is examples/local_llm.py, which it starts.
 What to look at, on the page that `llmon run` and `make demo` open:
 
 - the trace `notes` has a span for each phase, and in each `ask` the call to the model with its tokens. The second
@@ -25,7 +25,7 @@ from otel_llmon import event, phase, pipeline, progress
 try:
     from openai import OpenAI, RateLimitError
 except ImportError:
-    sys.exit("'openai' is not installed; run: pip install 'otel-llmon[examples]'")
+    sys.exit("'openai' is not installed; run: pip install openai")
 
 log = logging.getLogger("notes")
 

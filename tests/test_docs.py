@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 
-from otel_llmon import semconv, settings
+from otel_llmon import cli, semconv, settings
 from otel_llmon.render.docs import metrics_page
 from otel_llmon.semconv import Metric, attributes
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +89,49 @@ def test_a_page_groups_by_namespace_and_keeps_its_table_whole():
     assert page.count("## `gen_ai`") == page.count("## `llmon.b`") == 1
     assert "| `gen_ai.a` | histogram | `s` | `x` | 1,000 | first &#124; one |\n| `gen_ai.d` |" in page
     assert "| `gen_ai.a`, `gen_ai.d` | 0.5, 1 |" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Every file that a page links to, pictures included, is there."""
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    gone = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert gone == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_pages_name_exist(page):
+    """`make x` is a target, `llmon x` a command."""
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    commands = set(typer.main.get_command(cli.app).commands)
+    assert set(re.findall(r"(?:`|^)llmon ([a-z]+)", text, re.MULTILINE)) <= commands
+
+
+def test_the_readme_is_read_in_one_sitting():
+    """It is short, shows the page, and names the two commands."""
+    text = README.read_text()
+    assert len(text.splitlines()) <= 120
+    assert "(docs/images/viewer.png)" in text
+    assert all(f"\nmake {command} " in text for command in ("demo", "test"))
+
+
+def test_the_readmes_program_does_what_it_says(program, sink):
+    """Its lines run as they are; the trace, the loop's count and the event arrive."""
+    [source] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    done = program(source)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [span.name for span in sorted(sink.spans(), key=lambda span: span.start_time_unix_nano)]
+    assert names == ["ingest", "parse", "embed", "parse", "embed"]
+    assert sink.totals("llmon.progress.items") == 2
+    assert [record.body.string_value for record in sink.logs()] == ["index.saved"]
+
+
+def test_the_quick_starts_program_does_what_it_says(program, sink):
+    """Its words run under opentelemetry-instrument, given something to do."""
+    [source, configured] = re.findall(r"```python\n(.*?)```", (DOCS / "quickstart.md").read_text(), re.DOTALL)
+    done = program(f"chunks = 'abc'\n{source}", instrumented=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(span.name for span in sink.spans()) == ["embed", "embed", "embed", "ingest"]
+    assert program(configured).stderr == ""

@@ -224,7 +224,7 @@ def test_an_example_without_its_library_says_what_to_install(program):
     with program.start(PIPELINE) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err == "'openai' is not installed; run: pip install 'otel-llmon[examples]'\n"
+    assert err == "'openai' is not installed; run: pip install openai\n"
 
 
 def test_the_demo_prints_what_arrived(program, tmp_path):
