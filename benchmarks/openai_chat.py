@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
 from benchmarks.figures import MICROSECOND, Figure
@@ -17,6 +18,7 @@ from benchmarks.scenes import pipeline
 from benchmarks.timing import Loop
 from otel_llmon.instrumentors.calls import Call
 from otel_llmon.instrumentors.openai import OpenAIInstrumentor
+from otel_llmon.instrumentors.patching import Switch
 from otel_llmon.instrumentors.streams import Flow, Over, over
 
 try:
@@ -24,7 +26,8 @@ try:
 except ImportError:  # the client before 3.0
     import httpx
 
-CHUNKS = 200
+CHUNKS, LONG = 200, 5_000
+PATCH = next(patch for patch in OpenAIInstrumentor.patches if patch.method == "Completions.create")
 HEAD = {"id": "chatcmpl-1", "created": 0, "model": "m-7b-2026"}
 USAGE = {
     "prompt_tokens": 20,
@@ -51,6 +54,8 @@ ANSWER = HEAD | {
     "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}],
     "usage": USAGE,
 }
+
+COMPLETION = ChatCompletion.model_validate(ANSWER)
 
 
 def answer(request: Any) -> Any:
@@ -79,17 +84,36 @@ def place(*, on: bool = True, sampler: Sampler = ALWAYS_ON) -> Iterator[dict[str
             instrumentor.uninstrument()
 
 
+class Stub:
+    """Stands where the client's method does, and has its answer ready: what is left is what we add."""
+
+    _client = CLIENT
+
+    def create(self, **_: Any) -> Any:
+        """Answer."""
+        return COMPLETION
+
+
+@contextmanager
+def alone(*, on: bool = True, sampler: Sampler = ALWAYS_ON) -> Iterator[dict[str, Any]]:
+    """Give the stub, instrumented as the client's method is, or bare."""
+    stub = type("Stub", (Stub,), {})
+    if on:
+        Switch().apply(PATCH, SimpleNamespace(Completions=stub))
+    with pipeline(sampler=sampler) as made:
+        yield made | {"create": stub().create, "request": REQUEST}
+
+
 @contextmanager
 def chunks(*, on: bool = True, is_async: bool = False) -> Iterator[dict[str, Any]]:
-    """Give a stream's chunks without the client that decodes them: it takes 300 times what is added."""
-    items = [ChatCompletionChunk.model_validate(item) for item in STREAM]
+    """Give the reading of a long stream's chunks, which are there already."""
+    items = [ChatCompletionChunk.model_validate(item) for item in STREAM] * (LONG // CHUNKS)
     with pipeline() as made:
         yield made | {"read": partial(_read_async if is_async else _read, items, on=on)}
 
 
 def _flow() -> Flow:
-    patch = next(patch for patch in OpenAIInstrumentor.patches if patch.method == "Completions.create")
-    call = Call(patch, CLIENT.chat.completions, REQUEST | {"stream": True})
+    call = Call(PATCH, CLIENT.chat.completions, REQUEST | {"stream": True})
     call.step_aside()
     return Flow(call)
 
@@ -114,22 +138,32 @@ def _read_async(items: list[Any], *, on: bool) -> None:
         read().send(None)
 
 
-_UNSAMPLED = partial(place, sampler=ALWAYS_OFF)
+_CHAT, _STREAM = "create(**request)", "for _ in create(**request, stream=True): pass"
 _BARE = partial(place, on=False)
-_CHAT = "create(**request)"
-_STREAM = "for _ in create(**request, stream=True): pass"
-_PER_CHUNK = 0.5 * MICROSECOND
-_BARE_CHAT, _BARE_STREAM = Loop(_CHAT, _BARE, 100), Loop(_STREAM, _BARE, 4, CHUNKS)
+_BARE_CHAT, _BARE_STUB = Loop(_CHAT, _BARE, 100), Loop(_CHAT, partial(alone, on=False), 10_000)
 
 FIGURES = (
     Figure("chat, sampled", Loop(_CHAT, place, 100), _BARE_CHAT, 1.0, 120 * MICROSECOND),
-    Figure("chat, not sampled", Loop(_CHAT, _UNSAMPLED, 100), _BARE_CHAT, 1.0, 60 * MICROSECOND),
-    Figure("stream, sampled, by chunk", Loop(_STREAM, place, 4, CHUNKS), _BARE_STREAM),
+    Figure("chat, not sampled", Loop(_CHAT, partial(place, sampler=ALWAYS_OFF), 100), _BARE_CHAT),
+    Figure("stream, sampled, by chunk", Loop(_STREAM, place, 4, CHUNKS), Loop(_STREAM, _BARE, 4, CHUNKS)),
+    Figure("chat, what is added, sampled", Loop(_CHAT, alone, 400), _BARE_STUB, 1.0, 120 * MICROSECOND),
     Figure(
-        "chunks alone, sampled, by chunk, whole call",
-        Loop("read()", chunks, 20, CHUNKS),
-        Loop("read()", partial(chunks, on=False), 20, CHUNKS),
+        "chat, what is added, not sampled",
+        Loop(_CHAT, partial(alone, sampler=ALWAYS_OFF), 1_000),
+        _BARE_STUB,
         1.0,
-        _PER_CHUNK + 120 * MICROSECOND / CHUNKS,
+        60 * MICROSECOND,
+    ),
+    Figure(
+        "chunk, what is added, sampled",
+        Loop("read()", chunks, 2, LONG),
+        Loop("read()", partial(chunks, on=False), 4, LONG),
+        1.0,
+        0.5 * MICROSECOND,
+    ),
+    Figure(
+        "chunk, what is added, sampled, asynchronous",
+        Loop("read()", partial(chunks, is_async=True), 2, LONG),
+        Loop("read()", partial(chunks, on=False, is_async=True), 4, LONG),
     ),
 )

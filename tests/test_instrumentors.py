@@ -170,6 +170,44 @@ def test_a_plain_iterator_that_is_left_ends_its_span(leave, parrots, recorder):
     assert (said[key.OUTCOME], said[key.CHUNKS]) == ("cancellation", 1)
 
 
+def test_a_stream_as_a_context_manager_is_ours_inside(parrots, recorder):
+    """What a `with` gives is what passes by us, where it is the stream itself."""
+
+    class Words:
+        def __init__(self, text):
+            self.words = iter(text.split())
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.words)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    parrots.squawk = lambda **given: Words(given["text"])
+    patching.Switch().apply(Patch("parrots", "squawk", "chat", _target, _response, _chunk), parrots)
+    with parrots.squawk(text="one two", stream=True) as words:
+        assert isinstance(words, Words)
+        assert list(words) == ["one", "two"]
+    assert only(recorder).attributes[key.CHUNKS] == 2
+
+
+def test_a_request_for_very_many_answers_is_told_in_bounds(parrots, recorder, monkeypatch):
+    """A list of finish reasons is as long as an attribute may be, whatever was asked for or said."""
+    monkeypatch.setattr(telemetry.state, "genai_semconv", "latest")
+
+    def response(received, answer):
+        received.model, received.finish = "grey", {10**12: "stop"}
+
+    patched(parrots, request=lambda _: {key.GEN_AI_CHOICE_COUNT: 10**12}, response=response).say("grey", "x")
+    assert len(only(recorder).attributes[key.GEN_AI_FINISH_REASONS]) <= telemetry.LONGEST_SEQUENCE
+
+
 def test_chunks_at_the_end_are_enough_where_the_table_says_so(parrots, recorder):
     """Of many chunks only the last are read; all are counted."""
     words = patched(parrots, tail=2).say("grey", "a b c d e", stream=True)
@@ -290,8 +328,10 @@ def test_a_forked_child_does_not_report_its_parents_calls(parrots, recorder):
     next(words)
     child = os.fork()
     if not child:
+        telemetry.settle(last=True)
         list(words)
-        os._exit(len(recorder.finished))
+        told = [name for name in recorder.points() if name.startswith("gen_ai.")]
+        os._exit(len(recorder.finished) + len(told))
     assert os.waitpid(child, 0)[1] == 0
     assert list(words) == ["two"]
     assert len(recorder.finished) == 1

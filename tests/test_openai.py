@@ -379,10 +379,13 @@ def test_parse_returns_what_was_asked_for(client, recorder):
 
 
 def test_an_answer_that_cannot_be_parsed_is_a_failure(client, recorder):
-    """The client's own exception, on the span too."""
+    """The client's own exception, on the span too; its tokens are spent."""
     with pytest.raises(openai.LengthFinishReasonError):
         structured(client).parse(model="parrot", messages=[ASKED[1]], max_tokens=1, response_format=Reply)
-    assert only(recorder)[key.ERROR_TYPE] == "openai.LengthFinishReasonError"
+    said = only(recorder)
+    assert said[key.ERROR_TYPE] == "openai.LengthFinishReasonError"
+    assert said[key.GEN_AI_FINISH_REASONS] == ("length",)
+    assert recorder.points()["gen_ai.client.token.usage"][0].sum == said[key.GEN_AI_INPUT_TOKENS] == 3
 
 
 # streams

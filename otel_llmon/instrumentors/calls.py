@@ -22,9 +22,8 @@ from otel_llmon.telemetry import DETAILED, state
 _SUPPRESSED = "suppress_instrumentation"
 """The key by which older instrumentations say the same."""
 
-Waiting = Callable[[], None]
-waiting: list[Waiting] = []
-"""What the next call does first: calls that ended where nothing could be done about it."""
+waiting: list[Callable[[], None]] = []
+"""Ends calls that ended where nothing could be done about it; the next call, collection or flush does it."""
 
 
 class _Process:
@@ -39,6 +38,16 @@ def failed(library: str, exc: BaseException) -> None:
     telemetry.warn_once("%s: a call is not told in full: %s: %s", library, type(exc).__name__, exc)
 
 
+def end_waiting() -> None:
+    """End what waits; several threads may do so at once."""
+    while True:
+        try:
+            end = waiting.pop()
+        except IndexError:
+            return
+        end()
+
+
 def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
     """Return the call that begins now, or None where nothing is to be told of it."""
     if not state.level:
@@ -47,8 +56,8 @@ def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
     if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get(_SUPPRESSED):
         return None
     try:
-        while waiting:
-            waiting.pop()()
+        if waiting:
+            end_waiting()
         return Call(patch, owner, given)
     except Exception as exc:  # a table's mistake, or a sampler's, must not reach the call
         failed(patch.library, exc)
@@ -58,7 +67,7 @@ def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
 class Call:
     """A call that runs. Its span is current while the library's own code runs, and never while its caller's does."""
 
-    __slots__ = ("_began_in", "_open", "course", "expected", "given", "patch", "received", "span", "started", "token")
+    __slots__ = ("_open", "course", "expected", "given", "patch", "received", "span", "started", "token")
 
     def __init__(self, patch: Patch, owner: Any, given: Given) -> None:
         self.patch, self.given = patch, given
@@ -67,10 +76,9 @@ class Call:
         self.expected = 1
         self.span: trace.Span | None = None
         self.token: Any = None
-        self._began_in = _Process.generation
         if state.level >= DETAILED:
             self._start_span()
-        self._open = [True]
+        self._open = [_Process.generation]
         self.started = state.clock()
 
     def _start_span(self) -> None:
@@ -102,7 +110,7 @@ class Call:
             leave(self.token)
             self.token = None
 
-    def finish(self, answer: Any, at: float | None = None) -> None:
+    def finish(self, answer: Any, at: float | None = None, error: BaseException | None = None) -> None:
         """End with a whole answer."""
         try:
             self.patch.response(self.received, answer)
@@ -110,39 +118,45 @@ class Call:
                 self.received.attributes |= content.said(self.patch.content.answer(answer))
         except Exception as exc:
             failed(self.patch.library, exc)
-        self.end(at)
+        self.end(at, error)
 
-    def fail(self, error: BaseException, at: float | None = None) -> None:
-        """End with an exception: a failure, unless it is how the caller stops things."""
-        if outcome(error) == FAILURE:
-            self.end(at, error)
+    def fail(self, error: BaseException) -> None:
+        """End with an exception. Some bring the answer that they find fault with: its tokens are spent."""
+        answer = getattr(error, "completion", None)
+        if answer is None:
+            self.end(error=error)
         else:
-            self.stop(at)
+            self.finish(answer, error=error)
 
-    def stop(self, at: float | None = None) -> None:
-        """End because the caller wants no more; that is no error."""
-        self.received.attributes[key.OUTCOME] = CANCELLATION
-        self.end(at)
-
-    def end(self, at: float | None = None, error: BaseException | None = None) -> None:
-        """Record what is known, at the time `at` of our clock or now; only the first time counts."""
-        try:
-            self._open.pop()
-        except IndexError:
-            return
-        if self._began_in != _Process.generation:
-            return
-        try:
-            self._tell(state.clock() if at is None else at, error)
-        except Exception as exc:
-            failed(self.patch.library, exc)
-            if self.span is not None:
-                self.span.end()
+    def end(self, at: float | None = None, error: BaseException | None = None, *, stopped: bool = False) -> None:
+        """Record what is known, at the time `at` of our clock or now, unless it has ended before."""
+        if self.claim():
+            self.tell(at, error, stopped=stopped)
 
     @property
     def is_open(self) -> bool:
         """Tell whether nothing has ended it yet."""
         return bool(self._open)
+
+    def claim(self) -> bool:
+        """Return whether it is the caller's to end: once, and not in a child of the process that began it."""
+        try:
+            return self._open.pop() == _Process.generation
+        except IndexError:
+            return False
+
+    def tell(self, at: float | None, error: BaseException | None, *, stopped: bool) -> None:
+        """Record what is known. What its caller stopped is no error, by an exception made for that or without one."""
+        try:
+            if error is not None and outcome(error) != FAILURE:
+                error, stopped = None, True
+            if stopped:
+                self.received.attributes[key.OUTCOME] = CANCELLATION
+            self._tell(state.clock() if at is None else at, error)
+        except Exception as exc:
+            failed(self.patch.library, exc)
+            if self.span is not None:
+                self.span.end()
 
     def _tell(self, at: float, error: BaseException | None) -> None:
         received, span, course = self.received, self.span, self.course

@@ -143,7 +143,7 @@ class Course:
         )
 
 
-MOST_LANES = 100
+MOST_LANES = 16
 """Lanes that a course remembers; further ones are looked up at each call."""
 
 
@@ -200,7 +200,6 @@ def described(chosen: tuple[Convention, ...], received: Received, expected: int)
 def _reasons(chosen: tuple[Convention, ...], received: Received, expected: int) -> list[Any]:
     if received.model is None and not received.finish:  # nothing came, so nothing ended
         return []
-    unfinished = chosen[-1].unfinished
-    count = max(expected, *(index + 1 for index in received.finish), 0)
-    found = [received.finish.get(index) or unfinished for index in range(count)]
+    places = dict.fromkeys([*range(min(expected, telemetry.LONGEST_SEQUENCE)), *received.finish])
+    found = [received.finish.get(place) or chosen[-1].unfinished for place in places]
     return [reason for reason in found if reason is not None]

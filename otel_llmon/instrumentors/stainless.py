@@ -99,7 +99,7 @@ class _Body:
         elif self._exhausted is not None:
             call.end(self._exhausted)
         else:
-            call.stop()
+            call.end(stopped=True)
 
     def __del__(self) -> None:
         streams.let_go(self._end, self._call)

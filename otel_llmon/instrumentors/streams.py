@@ -19,7 +19,7 @@ import wrapt
 
 from otel_llmon import events, telemetry
 from otel_llmon.instrumentors import Received, content
-from otel_llmon.instrumentors.calls import Call, failed, waiting
+from otel_llmon.instrumentors.calls import Call, end_waiting, failed, waiting
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import state
 
@@ -46,30 +46,30 @@ class Flow:
         all_matter = patch.tail is None or call.expected > 1 or len(self._readers) > 1
         self.keep = _reading(call, self._readers) if all_matter else self._kept.append
         """Takes note of a chunk. It does not raise."""
-        _open.add(self)
+        _open[id(self)] = weakref.ref(self)
 
     def complete(self) -> None:
         """End: all has arrived."""
-        self._end(self.call.end)
+        self._end()
 
     def fail(self, error: BaseException) -> None:
         """End with what reading raised."""
-        self._end(lambda: self.call.fail(error))
+        self._end(error=error)
 
     def stop(self) -> None:
         """End because the program closed the stream."""
-        self._end(self.call.stop)
+        self._end(stopped=True)
 
     def drop(self) -> None:
         """End because nobody holds the stream any more: it was left at its last chunk."""
-        at = self.times[-1] if self.times else self._began
-        self._end(lambda: self.call.stop(at))
+        self._end(self.times[-1] if self.times else self._began, stopped=True)
 
-    def _end(self, end: Callable[[], None]) -> None:
+    def _end(self, at: float | None = None, error: BaseException | None = None, *, stopped: bool = False) -> None:
         call = self.call
-        if not call.is_open:
+        if not call.claim():
             return
         try:
+            _open.pop(id(self), None)
             if self.undo is not None:
                 self.undo()
             read = _reading(call, self._readers)
@@ -80,7 +80,7 @@ class Flow:
                 call.received.attributes |= content.said(call.patch.content.gathered(call.received))
         except Exception as exc:
             failed(call.patch.library, exc)
-        end()
+        call.tell(at, error, stopped=stopped)
 
     def _tell_times(self, call: Call) -> None:
         call.received.attributes[key.CHUNKS] = len(self.times)
@@ -145,26 +145,26 @@ def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
 class Over:
     """As over(), for an asynchronous iterator. A generator would need its event loop to be dropped in."""
 
-    __slots__ = ("_flow", "_inner", "_next")
+    __slots__ = ("_clock", "_flow", "_inner", "_keep", "_next", "_seen")
 
     def __init__(self, inner: AsyncIterator[Any], flow: Flow) -> None:
-        self._inner, self._next, self._flow = inner, inner.__anext__, flow
+        self._inner, self._flow = inner, flow
+        self._next, self._clock, self._seen, self._keep = inner.__anext__, state.clock, flow.times.append, flow.keep
 
     def __aiter__(self) -> Over:
         return self
 
     async def __anext__(self) -> Any:
-        flow = self._flow
         try:
             item = await self._next()
         except StopAsyncIteration:
-            flow.complete()
+            self._flow.complete()
             raise
         except BaseException as exc:
-            flow.fail(exc)
+            self._flow.fail(exc)
             raise
-        flow.times.append(state.clock())
-        flow.keep(item)
+        self._seen(self._clock())
+        self._keep(item)
         return item
 
     def __getattr__(self, name: str) -> Any:
@@ -212,8 +212,17 @@ class _Followed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take
     def __anext__(self) -> Any:
         return self._self_items.__anext__()
 
+    def __enter__(self) -> Any:
+        return self._entered(self.__wrapped__.__enter__())
 
-_open: weakref.WeakSet[Flow] = weakref.WeakSet()
+    async def __aenter__(self) -> Any:
+        return self._entered(await self.__wrapped__.__aenter__())
+
+    def _entered(self, found: Any) -> Any:
+        return self if found is self.__wrapped__ else found
+
+
+_open: dict[int, weakref.ref[Flow]] = {}
 
 
 class _Collecting:
@@ -230,11 +239,11 @@ class _Collecting:
 
 def settle(*, last: bool) -> None:
     """End what was dropped in a garbage collection, and before the last flush what is still open."""
-    while waiting:
-        waiting.pop()()
+    end_waiting()
     if last:
-        for flow in list(_open):
-            flow.drop()
+        for found in list(_open.values()):
+            if (flow := found()) is not None:
+                flow.drop()
 
 
 def _at_collection() -> tuple[()]:
