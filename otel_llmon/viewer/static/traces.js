@@ -19,7 +19,7 @@ function cells(trace) {
     h(`span.service.${colour(trace.service)}`, {}, h("i.dot", { "aria-hidden": "true" }), h("span", {}, trace.service || "unknown")),
     h("span.name", {}, trace.root || "(no name)", trace.complete === false ? h("em", { title: "The root span has not arrived" }, " no root yet") : null),
     h("span.errors", {}, errorMark(trace.errors)),
-    h("span.spans", {}, compact(trace.spans), h("small", {}, trace.spans === 1 ? " span" : " spans")),
+    h("span.spans", {}, compact(trace.spans), h("span.heard", {}, trace.spans === 1 ? " span" : " spans")),
     h("span.length", {}, h("i.bar", { "aria-hidden": "true", vars: { "--d": trace.duration } }), h("span", {}, duration(trace.duration))),
   ];
 }
