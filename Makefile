@@ -73,7 +73,7 @@ $(VENV)/.installed: pyproject.toml
 # What `make demo` needs and no more. Bytecode is compiled on use: all of it would take longer than the demo.
 $(VENV)/.examples: pyproject.toml
 	@$(call virtualenv,$(VENV))
-	@test $(VENV)/.installed -nt pyproject.toml || { echo "installing into $(VENV), once"; \
+	@test $(VENV)/.installed -nt pyproject.toml || { echo "installing into $(VENV), once; this takes longer than the demo"; \
 		$(BIN)/python -m pip install --quiet --no-compile --editable '.[examples]'; }
 	@touch $@
 

@@ -88,7 +88,7 @@ def show(viewer: Embedded) -> int:
     title("the logs")
     logs = viewer.logs()
     for log in reversed(logs):
-        console.print(Text.assemble((f"{log.level:<6}", "yellow" if log.level.startswith("WARN") else "dim"), log.body))
+        console.print(Text.assemble((f"{log.level:<8}", "yellow" if log.level.startswith("WARN") else "dim"), log.body))
     if not (found and logs and viewer.status().traces):
         console.print("not everything arrived", style="red")
         return 1

@@ -114,7 +114,7 @@ def answer(client: OpenAI, model: str, question: str, index: list[Chunk]) -> Non
         try:
             ask(client, model, question, note)
         except RateLimitError as exc:
-            log.warning("%s is busy (%s), asking %s", model, exc.status_code, FALL_BACK)
+            log.warning("model %s answered %s, asking %s", model, exc.status_code, FALL_BACK)
             ask(client, FALL_BACK, question, note)
 
 

@@ -77,10 +77,10 @@ class InSink:
         )
 
     def logs(self):
-        """Return severity, text and the name of the span of each record, oldest first."""
+        """Return severity (WARN or WARNING, as the bridge says), text and span of each record, oldest first."""
         names = {span.span_id: span.name for span in self._sink.spans()}
         records = sorted(self._sink.logs(), key=lambda record: record.time_unix_nano)
-        return [(record.severity_text, record.body.string_value, names.get(record.span_id)) for record in records]
+        return [(record.severity_text[:4], record.body.string_value, names.get(record.span_id)) for record in records]
 
     def services(self):
         """Return the services that sent something."""
@@ -113,9 +113,9 @@ class InViewer:
         return {metric.name for metric in self._viewer.metrics() if self._viewer.series(metric.name)}
 
     def logs(self):
-        """Return severity, text and the name of the span of each record, oldest first."""
+        """Return severity (WARN or WARNING, as the bridge says), text and span of each record, oldest first."""
         names = {span.span_id: span.name for trace in self._traces() for span in trace.spans}
-        return [(log.level, log.body, names.get(log.span_id)) for log in reversed(self._viewer.logs())]
+        return [(log.level[:4], log.body, names.get(log.span_id)) for log in reversed(self._viewer.logs())]
 
     def services(self):
         """Return the services that sent something."""
@@ -160,7 +160,7 @@ def test_the_pipeline_runs_plain(program):
     with program.start(PIPELINE) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, ANSWERS)
-    assert err == "busy is busy (429), asking parrot-mini\n"
+    assert err == "model busy answered 429, asking parrot-mini\n"
 
 
 @pytest.mark.parametrize("how", [INSTRUMENT, (str(BIN / "llmon"), "run", "--")], ids=["instrumented", "llmon run"])
@@ -173,7 +173,7 @@ def test_the_pipelines_telemetry_arrives(how, kept, program):
     assert sorted(kept.tokens()) == [(7, 9), (17, 8), (19, 9)]
     assert kept.logs() == [
         ("INFO", "notes.ready", "notes"),
-        ("WARN", "busy is busy (429), asking parrot-mini", "answer"),
+        ("WARN", "model busy answered 429, asking parrot-mini", "answer"),
     ]
     assert kept.metrics() >= {
         "llmon.pipeline.duration",
@@ -242,7 +242,8 @@ def test_the_demo_prints_what_arrived(program, tmp_path):
     ]
     assert "16 spans · 2 errors" in out
     assert any(line.startswith("llmon.progress.items") and line.endswith("11 items") for line in lines)
-    assert out.endswith("INFO  notes.ready\nWARN  busy is busy (429), asking parrot-mini\n")
+    assert [line.split()[0][:4] for line in lines[-2:]] == ["INFO", "WARN"]
+    assert out.endswith("model busy answered 429, asking parrot-mini\n")
     assert not list(tmp_path.glob("llmon-demo-*"))
 
 

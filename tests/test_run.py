@@ -200,13 +200,21 @@ def test_ctrl_c_is_the_programs_first(quiet, program, tmp_path):
         assert terminal.ends() == -signal.SIGINT
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_is_handed_on_beside_a_viewer(number, quiet, program, tmp_path):
-    """What somebody sends to us is for the program, once."""
-    code = f"import signal, time\nfor n in (2, 10): signal.signal(n, lambda n, _: print('got', n, flush=True))\n{SLEEP}"
+@pytest.mark.parametrize(
+    ("number", "key"),
+    [(signal.SIGINT, CTRL_C), (signal.SIGQUIT, b"\x1c"), (signal.SIGINT, None), (signal.SIGUSR1, None)],
+)
+def test_a_signal_is_the_programs_once_beside_a_viewer(number, key, quiet, program, tmp_path):
+    """A key reaches it from the terminal; what somebody sends to us is handed on."""
+    code = (
+        f"import signal, time\nfor n in (2, 3, 10): signal.signal(n, lambda n, _: print('got', n, flush=True))\n{SLEEP}"
+    )
     with Terminal([*RUN, "python", str(program.write("app.py", code))], quiet, tmp_path) as terminal:
         assert terminal.shows("started"), terminal.shown
-        terminal.process.send_signal(number)
+        if key:
+            terminal.press(key)
+        else:
+            terminal.process.send_signal(number)
         assert terminal.shows(f"got {number.value}"), terminal.shown
         terminal.process.terminate()
         assert terminal.ends() == -signal.SIGTERM
