@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, NamedTuple
 
-from otel_llmon.backends import BackendError, Embedded
+from otel_llmon.backends import Embedded
 from otel_llmon.cli._target import Target, address
 from otel_llmon.errors import LlmonError
 
-PAGE = 4319
 READY, LEAVING = 15.0, 10.0
 """Seconds that a viewer may take to start, and at the end to store what it was sent."""
 
@@ -30,7 +29,7 @@ class Viewer(NamedTuple):
 @contextlib.contextmanager
 def viewer(target: Target, environ: Mapping[str, str]) -> Iterator[Viewer]:
     """Run `llmon view` where nobody listens, until the block ends; raises LlmonError where it cannot."""
-    page = address(target.host, _page_port(target.host))
+    page = address(target.host, _page_port(target))
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = _start(target, page, environ, said)
         try:
@@ -73,21 +72,22 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def page_of(target: Target, page: str) -> str | None:
-    """Return the address of the page where it is that of the viewer which listens at the target."""
-    try:
-        url = Embedded(page, timeout=1).status().otlp_url
-    except BackendError:
-        return None
-    return page if url.endswith(f":{target.port}") else None
+def page_of(target: Target, known: str) -> str | None:
+    """Return where the viewer that listens at the target has its page: at the address we know, or beside it."""
+    beside = f"http://{address(target.host, target.port + 1)}"
+    for page in dict.fromkeys((known, beside) if target.could_be_ours else (known,)):
+        with contextlib.suppress(LlmonError):
+            if Embedded(page, timeout=1).status().otlp_url.endswith(f":{target.port}"):
+                return page
+    return None
 
 
-def _page_port(host: str) -> int:
-    """Return the usual port where it is free, else any that is."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in (PAGE, 0):
-        with socket.socket(family) as probe, contextlib.suppress(OSError):
+def _page_port(target: Target) -> int:
+    """Return the port after the target's, as 4319 comes after 4318; where that is taken, any that is free."""
+    family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
+    for port in (target.port + 1, 0):
+        with socket.socket(family) as probe, contextlib.suppress(OSError, OverflowError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+            probe.bind((target.host, port))
             return int(probe.getsockname()[1])
-    raise LlmonError(f"{host}: no port is free")
+    raise LlmonError(f"{target.host}: no port is free")
