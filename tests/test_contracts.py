@@ -90,6 +90,25 @@ def test_every_observer_yields_its_rows_and_no_others(name):
         assert isinstance(reading.value, int | float)
 
 
+INSTRUMENTORS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+    "opentelemetry_instrumentor"
+]
+
+
+@pytest.mark.parametrize("name", INSTRUMENTORS)
+def test_every_instrumentor_is_a_table_that_imports_no_library(name):
+    """Its name is ours, what it needs is said, and its library is left to the program."""
+    module, _, instrumentor = INSTRUMENTORS[name].partition(":")
+    assert name.startswith("llmon_"), "another vendor's of the same name could not be switched off alone"
+    found = getattr(importlib.import_module(module), instrumentor)()
+    assert found.__doc__
+    assert found.instrumentation_dependencies()
+    libraries = {patch.library for patch in found.patches}
+    assert libraries
+    assert not libraries & _loaded(f"import {module}")
+    assert name in (ROOT / "docs/llm.md").read_text()
+
+
 def test_only_metering_creates_instruments():
     """One place for routes, caps and refusals."""
     creators = re.compile(r"\.create_(observable_)?(counter|up_down_counter|gauge|histogram)\b")

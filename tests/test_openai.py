@@ -532,6 +532,34 @@ def test_a_stream_that_nobody_reads_ends_when_it_is_dropped(client, recorder):
     assert "gen_ai.client.operation.time_to_first_chunk" not in recorder.points()
 
 
+@pytest.mark.parametrize("close", [lambda found: found.close(), lambda found: found.response.close()])
+def test_closing_a_stream_ends_its_span_at_once(close, client, recorder, clock):
+    """Though it is still held; what is done with it later is nobody's business."""
+    found = stream(client)
+    next(found)
+    clock.now += 2.0
+    close(found)
+    assert only(recorder)[key.OUTCOME] == "cancellation"
+    assert recorder.points()["gen_ai.client.operation.duration"][0].sum == 2.0
+    clock.now += 5.0
+    found.close()
+    only(recorder)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_dropped_stream_ends_at_its_last_chunk(client, recorder, clock):
+    """When it was dropped says nothing of the call."""
+    found = stream(client)
+    clock.now += 1.0
+    next(found)
+    clock.now += 60.0
+    del found
+    assert only(recorder)[key.CHUNKS] == 1
+    [span] = recorder.finished
+    assert recorder.points()["gen_ai.client.operation.duration"][0].sum == 1.0
+    assert span.end_time - span.start_time == 1e9
+
+
 def test_a_stream_goes_on_after_a_pause(client, recorder):
     """Leaving a loop is no end as long as somebody holds the stream: reading may go on."""
     found = stream(client)

@@ -67,7 +67,7 @@ def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
 class Call:
     """A call that runs. Its span is current while the library's own code runs, and never while its caller's does."""
 
-    __slots__ = ("_open", "course", "expected", "given", "patch", "received", "span", "started", "token")
+    __slots__ = ("_began", "_open", "course", "expected", "given", "patch", "received", "span", "started", "token")
 
     def __init__(self, patch: Patch, owner: Any, given: Given) -> None:
         self.patch, self.given = patch, given
@@ -76,14 +76,16 @@ class Call:
         self.expected = 1
         self.span: trace.Span | None = None
         self.token: Any = None
+        self._began, self.started = time.time_ns(), state.clock()
         if state.level >= DETAILED:
             self._start_span()
         self._open = [_Process.generation]
-        self.started = state.clock()
 
     def _start_span(self) -> None:
         course = self.course
-        self.span = span = telemetry.tracer().start_span(course.name, kind=SpanKind.CLIENT, attributes=course.facts)
+        self.span = span = telemetry.tracer().start_span(
+            course.name, kind=SpanKind.CLIENT, attributes=course.facts, start_time=self._began
+        )
         if span.is_recording():
             try:
                 self._describe_request(span)
@@ -161,8 +163,9 @@ class Call:
     def _tell(self, at: float, error: BaseException | None) -> None:
         received, span, course = self.received, self.span, self.course
         lane = course.lane(received.model, None if error is None else telemetry.error_type(error))
+        seconds = max(at - self.started, 0.0)
         for record in lane.durations:
-            record(max(at - self.started, 0.0), span)
+            record(seconds, span)
         conventions.spend(lane, received, span)
         if span is None:
             return
@@ -171,7 +174,7 @@ class Call:
             if error is not None:
                 facts |= _told_by(error, span)
             span.set_attributes(telemetry.clean(facts))
-        span.end(time.time_ns() - int((state.clock() - at) * 1e9))
+        span.end(self._began + int(seconds * 1e9))  # the metric says the same
 
 
 def _told_by(error: BaseException, span: trace.Span) -> dict[str, Any]:
