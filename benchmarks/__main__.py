@@ -22,6 +22,7 @@ from benchmarks import (
     report,
     starting,
     timing,
+    viewer,
 )
 from benchmarks.figures import Figure, Result
 
@@ -33,6 +34,7 @@ GROUPS = {
     "starting": starting,
     "leaving": leaving,
     "openai": openai_chat,
+    "viewer": viewer,
 }
 
 
