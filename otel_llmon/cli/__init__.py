@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from otel_llmon.cli import doctor, metrics, run, settings, stack, view
 from otel_llmon.errors import LlmonError
+
+COMMANDS = ("doctor", "metrics", "run", "settings", "stack", "view")
+"""A module each, with a function `run`, or an `app` where there are commands below it; loaded when called."""
+
+
+class _Commands(TyperGroup):
+    """The sub-commands; one that is not called costs nothing."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"{__name__}.{cmd_name}")
+        if hasattr(module, "app"):
+            return get_command(module.app)
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name, context_settings=getattr(module, "CONTEXT", None))(module.run)
+        return get_command(alone)
+
 
 app = typer.Typer(
     name="llmon",
-    help="Look at what otel-llmon emits and how it is set.",
+    cls=_Commands,
+    help="Run programs with their telemetry on, and look at what they send.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("doctor")(doctor.run)
-app.command("metrics")(metrics.run)
-app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
-app.command("settings")(settings.run)
-app.add_typer(stack.app)
-app.command("view")(view.run)
 
 
 def _version(wanted: bool) -> None:
@@ -38,7 +56,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Look at what otel-llmon emits and how it is set."""
+    """Run programs with their telemetry on, and look at what they send."""
 
 
 def main() -> None:

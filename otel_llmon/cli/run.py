@@ -16,6 +16,9 @@ import typer
 from otel_llmon.cli import _beside, _program, _target
 from otel_llmon.errors import LlmonError
 
+CONTEXT = {"allow_interspersed_args": False}
+"""Options after the command are the command's own."""
+
 
 def run(
     command: Annotated[list[str], typer.Argument(help="What to run, with its arguments.", metavar="COMMAND")],

@@ -16,6 +16,7 @@ app = typer.Typer(
     name="stack",
     help="Start, show and end the Collector, Prometheus, Alertmanager, Jaeger and Loki.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 Data = Annotated[Path | None, typer.Option(help="The folder that holds all of their data.", show_default=False)]
