@@ -69,10 +69,11 @@ def free(address: str) -> tuple[str, int]:
 
 
 def run(endpoint: str) -> int:
-    """Run the pipeline, which knows nothing of us, with two variables set; return its exit status."""
+    """Run the pipeline, which knows nothing of us, with a few variables set; return its exit status."""
     title("opentelemetry-instrument python examples/pipeline.py")
     program = Path(sys.executable).with_name("opentelemetry-instrument")
     environ = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "pipeline"}
+    environ.setdefault("OTEL_LLMON_EXIT_TIMEOUT", "15")  # on a busy machine 2 s may be too little
     environ |= {"NO_PROXY": "*", "no_proxy": "*"}  # all that it talks to is on this machine
     return subprocess.run([program, sys.executable, PIPELINE], env=environ, check=False).returncode
 
