@@ -143,7 +143,8 @@ _BARE = partial(place, on=False)
 _BARE_CHAT, _BARE_STUB = Loop(_CHAT, _BARE, 100), Loop(_CHAT, partial(alone, on=False), 10_000)
 
 FIGURES = (
-    Figure("chat, sampled", Loop(_CHAT, place, 100), _BARE_CHAT, 1.0, 120 * MICROSECOND),
+    # the client's own millisecond varies by more than what is added: these inform, those below are held to their limits
+    Figure("chat, sampled", Loop(_CHAT, place, 100), _BARE_CHAT),
     Figure("chat, not sampled", Loop(_CHAT, partial(place, sampler=ALWAYS_OFF), 100), _BARE_CHAT),
     Figure("stream, sampled, by chunk", Loop(_STREAM, place, 4, CHUNKS), Loop(_STREAM, _BARE, 4, CHUNKS)),
     Figure("chat, what is added, sampled", Loop(_CHAT, alone, 400), _BARE_STUB, 1.0, 120 * MICROSECOND),

@@ -114,20 +114,31 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return attributes that OTLP can carry: what it has no type for becomes text, and text has a bounded length."""
     if attributes is None:
         return {}
+    longest = state.longest
+    found = {}
     try:
-        return {
-            name if name.__class__ is str and name.isascii() and len(name) <= values.LONGEST else values.text(name): (
-                value if value.__class__ in _PLAIN else carried(value)
-            )
-            for name, value in attributes.items()
-            if value is not None
-        }
+        for name, value in attributes.items():
+            kind = value.__class__
+            if (  # what most values are is known without a call, and this runs for each attribute of each span
+                kind in _PLAIN
+                or (kind is str and len(value) <= longest and value.isascii())
+                or (kind is int and -_SMALL < value < _SMALL)
+            ):
+                found[_name(name)] = value
+            elif value is not None:
+                found[_name(name)] = carried(value)
+        return found
     except Exception as exc:  # a foreign mapping's own code must not reach the caller's work
         warn_once("attributes are a %s, expected a mapping: left out: %s", type(attributes).__name__, exc)
         return {}
 
 
+def _name(name: Any) -> str:
+    return name if name.__class__ is str and name.isascii() and len(name) <= values.LONGEST else values.text(name)
+
+
 _PLAIN = frozenset((bool, float))
+_SMALL = 2**62
 
 
 def told_by(error: BaseException) -> dict[str, str]:
@@ -151,8 +162,6 @@ def error_type(error: BaseException) -> str:
 
 def carried(value: Any) -> Any:
     """Return one attribute value as OTLP can carry it: a sequence has values of one type, and is of bounded length."""
-    if value.__class__ is str and len(value) <= state.longest and value.isascii():
-        return value
     if not isinstance(value, (list, tuple)):  # a union would be made anew each time
         return values.plain(value, state.longest)
     items = [values.plain(item, state.longest) for item in value[:LONGEST_SEQUENCE]]

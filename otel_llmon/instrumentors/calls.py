@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -67,13 +67,26 @@ def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
 class Call:
     """A call that runs. Its span is current while the library's own code runs, and never while its caller's does."""
 
-    __slots__ = ("_began", "_open", "course", "expected", "given", "patch", "received", "span", "started", "token")
+    __slots__ = (
+        "_asked",
+        "_began",
+        "_open",
+        "course",
+        "expected",
+        "given",
+        "patch",
+        "received",
+        "span",
+        "started",
+        "token",
+    )
 
     def __init__(self, patch: Patch, owner: Any, given: Given) -> None:
         self.patch, self.given = patch, given
         self.course = conventions.course(patch.operation, patch.target(owner, given))
         self.received = Received()
         self.expected = 1
+        self._asked: Mapping[str, Any] = {}
         self.span: trace.Span | None = None
         self.token: Any = None
         self._began, self.started = time.time_ns(), state.clock()
@@ -88,18 +101,18 @@ class Call:
         )
         if span.is_recording():
             try:
-                self._describe_request(span)
+                self._describe_request()
             except Exception as exc:
                 failed(self.patch.library, exc)
         if span.get_span_context().is_valid:
             self.token = otel_context.attach(trace.set_span_in_context(span))
 
-    def _describe_request(self, span: trace.Span) -> None:
-        facts = telemetry.clean(self.patch.request(self.given))
+    def _describe_request(self) -> None:
+        facts = self.patch.request(self.given)
         self.expected = facts.get(key.GEN_AI_CHOICE_COUNT, 1)
         if state.capture_content and self.patch.content is not None:
-            facts |= content.asked(self.patch.content, self.given)
-        span.set_attributes(facts)
+            facts = {**facts, **content.asked(self.patch.content, self.given)}
+        self._asked = facts
 
     @property
     def captures(self) -> bool:
@@ -170,7 +183,7 @@ class Call:
         if span is None:
             return
         if span.is_recording():
-            facts = conventions.described(course.chosen, received, self.expected)
+            facts = {**self._asked, **conventions.described(course.chosen, received, self.expected)}
             if error is not None:
                 facts |= _told_by(error, span)
             span.set_attributes(telemetry.clean(facts))

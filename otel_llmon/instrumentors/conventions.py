@@ -198,6 +198,8 @@ def described(chosen: tuple[Convention, ...], received: Received, expected: int)
 
 
 def _reasons(chosen: tuple[Convention, ...], received: Received, expected: int) -> list[Any]:
+    if expected == 1 and len(received.finish) == 1 and (reason := received.finish.get(0)) is not None:
+        return [reason]
     if received.model is None and not received.finish:  # nothing came, so nothing ended
         return []
     places = dict.fromkeys([*range(min(expected, telemetry.LONGEST_SEQUENCE)), *received.finish])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,16 +50,24 @@ _PARAMETERS: Mapping[str, tuple[str, tuple[type, ...]]] = {
 TAIL = 8
 """Every chunk names the answer and its model; the last ones say why it ended and what it used."""
 
+MOST_SERVERS = 256
+_servers: dict[int, tuple[Any, str, str | None, int | None]] = {}
+"""Whose server a client's URL is, by that object; it is held, so that its id stays its own."""
+
 _FORMS = {"text": "text", "json_object": "json", "json_schema": "json"}
 
 
 def _target(completions: Any, given: Given) -> Target:
     client = completions._client
-    provider, host, port = _server(str(client.base_url), type(client).__name__)
-    return Target(provider, given.get("model"), host, port)
+    url = client.base_url
+    known = _servers.get(id(url))
+    if known is None or known[0] is not url:  # a URL takes as long to hash as to be understood
+        if len(_servers) >= MOST_SERVERS:
+            _servers.clear()
+        known = _servers[id(url)] = (url, *_server(str(url), type(client).__name__))
+    return Target(known[1], given.get("model"), known[2], known[3])
 
 
-@functools.lru_cache(maxsize=256)
 def _server(url: str, client: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     host = parts.hostname or ""
