@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import psutil
 from processes import until
 
 CTRL_C = b"\x03"
@@ -70,8 +71,13 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, 9)  # the program, and what it left in its group
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(self.process.pid)
+            for process in (
+                *leader.children(recursive=True),
+                leader,
+            ):  # a test that failed leaves nothing behind either
+                process.kill()
         self.process.wait()
         self._reader.join(5)
         os.close(self._here)
