@@ -54,6 +54,7 @@ class Backend:
     """A server that is asked over HTTP. `timeout` is how long it may keep silent, in seconds."""
 
     name: ClassVar[str] = "server"
+    ready_path: ClassVar[str] = "/"
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None) -> None:
         self.url, self._headers = _address(url)
@@ -63,6 +64,13 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    def ready(self) -> bool:
+        """Tell whether it says that it is ready."""
+        try:
+            return self.ask(self.ready_path).status == 200
+        except BackendError:
+            return False
 
     def error(self, reason: str, status: int | None = None) -> BackendError:
         """Return an error about this server."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from otel_llmon.backends._http import Backend, BackendError, Made
+from otel_llmon.backends._http import Backend, Made
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,7 @@ class Alertmanager(Backend):
     """Alertmanager's API, version 2."""
 
     name = "Alertmanager"
-
-    def ready(self) -> bool:
-        """Tell whether it says that it is ready."""
-        try:
-            return self.ask("/-/ready").status == 200
-        except BackendError:
-            return False
+    ready_path = "/-/ready"
 
     def version(self) -> str:
         """Return its version."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from otel_llmon.backends._http import Backend, BackendError
+from otel_llmon.backends._http import Backend
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:.]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL = re.compile(r'([\w.]+)="((?:[^"\\]|\\.)*)"')
@@ -26,17 +26,11 @@ class Collector(Backend):
     """The Collector's health check at `url`, and its own metrics at `metrics_url`."""
 
     name = "Collector"
+    ready_path = "/"
 
     def __init__(self, url: str, metrics_url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self.telemetry = _Telemetry(metrics_url, **options)
-
-    def ready(self) -> bool:
-        """Tell whether it says that its pipelines run."""
-        try:
-            return self.ask("/").status == 200
-        except BackendError:
-            return False
 
     def metrics(self) -> list[Sample]:
         """Return its own metrics; raises BackendError, also where something else is served there."""

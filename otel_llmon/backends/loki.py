@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from otel_llmon.backends._http import Backend, BackendError, segment
+from otel_llmon.backends._http import Backend, segment
 from otel_llmon.backends.records import Log
 
 _API = "/loki/api/v1"
@@ -18,13 +18,7 @@ class Loki(Backend):
     """Loki's logs. A tenant goes into the headers, as X-Scope-OrgID."""
 
     name = "Loki"
-
-    def ready(self) -> bool:
-        """Tell whether it says that it is ready; it takes some seconds after its start."""
-        try:
-            return self.ask("/ready").status == 200
-        except BackendError:
-            return False
+    ready_path = "/ready"
 
     def version(self) -> str:
         """Return its version."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from otel_llmon.backends._http import Backend, BackendError, segment
+from otel_llmon.backends._http import Backend, segment
 from otel_llmon.backends.records import Exemplar
 
 LONG = 2000
@@ -128,13 +128,7 @@ class Prometheus(Backend):
     """Prometheus' HTTP API."""
 
     name = "Prometheus"
-
-    def ready(self) -> bool:
-        """Tell whether it says that it is ready."""
-        try:
-            return self.ask("/-/ready").status == 200
-        except BackendError:
-            return False
+    ready_path = "/-/ready"
 
     def version(self) -> str:
         """Return its version."""
