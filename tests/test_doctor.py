@@ -207,6 +207,16 @@ def test_an_endpoint_that_takes_nothing_is_named_with_the_reason(server, answer,
     assert said(report, "trace") == f"program -> {server.url}: the trace was not taken"
 
 
+@pytest.mark.parametrize("kind", ["text/plain", ""])
+def test_another_server_that_says_yes_to_everything_is_no_endpoint(server, kind):
+    """Its 200 is no acknowledgement: what it says is not OTLP."""
+    server.elsewhere = Says("<html>hello", 200, kind)
+    report = examine(NOWHERE | {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
+    assert not report.ok
+    found = f"answers OTLP with {kind or 'something without a type'}: another server has the port"
+    assert found in said(report, "endpoint")
+
+
 def test_an_endpoint_that_never_answers_is_given_up(server):
     """A bound holds whatever listens."""
     server.elsewhere = server.never

@@ -147,6 +147,10 @@ def test_status_and_down_without_anything_started(llmon, tmp_path):
     [
         (("--with", "magic"), {}, "'magic': expected redaction, tail-sampling or gateway"),
         (("--native", "--data", "/proc/none"), {}, "give another folder"),
+        (("--host", "no.such.host.invalid"), {}, "give an address of this machine"),
+        (("--host", "203.0.113.5"), {}, "give an address of this machine"),
+        (("--data", "/dev/null"), {}, "/dev/null: is no folder, give another with --data"),
+        (("--webhook", "notaurl"), {}, "--webhook notaurl: expected a URL"),
         ((), {"LLMON_LOKI_PORT": "loki"}, "LLMON_LOKI_PORT='loki': expected a port"),
         ((), {"PATH": "/nowhere", "LLMON_STACK_DIR": "/nowhere"}, "make stack"),
     ],
@@ -162,7 +166,7 @@ def test_what_cannot_be_started_is_one_line(llmon, arguments, environ, said, tmp
 def test_a_damaged_note_is_named(tmp_path):
     """Better than to forget servers that run."""
     (tmp_path / "stack.json").write_text('{"kind": 3')
-    with pytest.raises(StackError, match="unreadable"):
+    with pytest.raises(StackError, match="damaged, look for servers that still run"):
         State.load(tmp_path)
 
 

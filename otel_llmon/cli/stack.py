@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,8 @@ def up(
 ) -> None:
     """Start the servers, in containers where an engine answers, else from the binaries that `make stack` builds."""
     wanted = Stack.of(data or default_data(), host, extras or ())
+    if webhook is not None and not re.match(r"https?://[^/\s]", webhook):
+        raise StackError(f"--webhook {webhook}: expected a URL such as http://localhost:9099/alerts")
     call = None if as_processes else compose.command()
     if call and webhook:
         raise StackError("--webhook: with containers, set LLMON_ALERTMANAGER_CONFIG=webhook.yml; or add --native")
@@ -57,7 +60,8 @@ def status(
 ) -> None:
     """Ask each server whether it works; exit status 1 when one does not."""
     state = State.load(data or default_data())
-    found = list(standings(state.stack if state else Stack.of(data or default_data()), state))
+    processes = native.running(state) if state else {}
+    found = list(standings(state.stack if state else Stack.of(data or default_data()), processes))
     if json:
         as_json([asdict(standing) for standing in found])
     else:
@@ -108,4 +112,19 @@ def _print_addresses(stack: Stack) -> None:
     )
     print()
     as_table(("what", "where", ""), rows)
-    print("check the whole way with: llmon doctor", file=sys.stderr)
+    elsewhere = _elsewhere(stack)
+    if elsewhere:
+        print("\nprograms, and `llmon doctor`, find it by these:\n")
+        for name, value in elsewhere.items():
+            print(f"export {name}={value}")
+    print("\ncheck the whole way with: llmon doctor", file=sys.stderr)
+
+
+def _elsewhere(stack: Stack) -> dict[str, str]:
+    """Return what must be set where the servers do not listen at their usual addresses."""
+    usual = Stack(stack.data).urls
+    names = {"otlp": "OTEL_EXPORTER_OTLP_ENDPOINT"} | {
+        server: f"OTEL_LLMON_{server.upper()}_URL"
+        for server in ("prometheus", "jaeger", "loki", "alertmanager", "collector_health", "collector_metrics")
+    }
+    return {name: stack.urls[server] for server, name in names.items() if stack.urls[server] != usual[server]}

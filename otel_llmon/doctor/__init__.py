@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -134,7 +135,9 @@ class _Visit:
             tried = [signal for signal in signals if signal not in self.plan.off and not sent.failed]
             by_http = signals[0] in self.plan.by_http
             reasons = [sent.lost[signal] for signal in tried if signal in sent.lost]
-            if len(reasons) < len(tried):
+            if _is_another(answers.get(endpoint)) and tried:
+                yield Check("endpoint", "fail", f"{shown(endpoint)}: {answers[endpoint].reason}", _START)
+            elif len(reasons) < len(tried):
                 found = f"{shown(endpoint)} takes {'http/protobuf' if by_http else 'grpc'}"
                 yield Check("endpoint", "ok", found) if not reasons else _refused(endpoint, reasons, by_http=by_http)
             elif tried and isinstance(answers.get(endpoint), BackendError):
@@ -145,7 +148,7 @@ class _Visit:
 
 def _refused(endpoint: str, reasons: list[str], *, by_http: bool) -> Check:
     """Say what the exporters said: one of them knows more than the others."""
-    reason = max(reasons, key=len)[:240]
+    reason = textwrap.shorten(max(reasons, key=len), 240, placeholder=" ...")
     if by_http:
         advice = "is the Collector, or the viewer, what listens there, and does it take all three signals"
         return Check("endpoint", "fail", f"{shown(endpoint)}: {reason}", advice)
@@ -200,6 +203,14 @@ def _probe(request: str, headers: Mapping[str, str]) -> None:
         raise endpoint.error(reason, answer.status)
     if answer.status >= 300:
         endpoint.parsed(answer)
+    if answer.text and answer.content_type not in ("application/x-protobuf", "application/json"):
+        kind = answer.content_type or "something without a type"
+        raise endpoint.error(f"answers OTLP with {kind}: another server has the port", answer.status)
+
+
+def _is_another(answer: Any) -> bool:
+    """Tell whether a server took OTLP and showed by its answer that it knows nothing of it."""
+    return isinstance(answer, BackendError) and answer.status == 200
 
 
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:

@@ -135,6 +135,8 @@ class State:
     def load(cls, data: Path) -> State | None:
         """Return what was noted, None when nothing was started; raises StackError when the note is unreadable."""
         path = data.absolute() / NOTE
+        if data.exists() and not data.is_dir():
+            raise StackError(f"{data}: is no folder, give another with --data")
         try:
             noted = json.loads(path.read_text())
             processes = {server: (int(pid), float(begun)) for server, (pid, begun) in noted["processes"].items()}
@@ -142,8 +144,10 @@ class State:
             return cls(noted["kind"], stack, processes)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-            raise StackError(f"{path}: unreadable ({exc!r}), look for the servers by hand and delete it") from None
+        except OSError as exc:
+            raise StackError(f"{path}: {(exc.strerror or str(exc)).lower()}, give another folder with --data") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise StackError(f"{path}: damaged, look for servers that still run by hand and delete it") from None
 
     def save(self) -> None:
         """Note it, whole or not at all."""
@@ -168,11 +172,11 @@ class Standing:
     process: int | None = None
 
 
-def standings(stack: Stack, state: State | None) -> Iterator[Standing]:
-    """Ask each server whether it works."""
+def standings(stack: Stack, processes: Mapping[str, int]) -> Iterator[Standing]:
+    """Ask each server whether it works; `processes` are the ones that we started and that still run."""
     for server in READY:
-        process = state.processes.get(server, (None,))[0] if state else None
-        yield Standing(server, ready(stack.ready_url(server)), stack.urls.get(server, stack.urls["otlp"]), process)
+        address = stack.urls.get(server, stack.urls["otlp"])
+        yield Standing(server, ready(stack.ready_url(server)), address, processes.get(server))
 
 
 def _port(name: str, environ: Mapping[str, str]) -> int:

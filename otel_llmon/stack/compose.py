@@ -38,6 +38,9 @@ def up(
     """
     if stack.host != "127.0.0.1":
         raise StackError(f"--host {stack.host}: containers are published on 127.0.0.1, or use --native")
+    before = State.load(stack.data)
+    if before is not None and (before.kind, before.stack) != ("compose", stack):
+        raise StackError(f"{stack.data}: servers run there with other options, end them first with: llmon stack down")
     state = State("compose", stack)
     stack.data.mkdir(parents=True, exist_ok=True)
     state.save()  # first, so that `down` also ends what was started before a failure

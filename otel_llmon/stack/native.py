@@ -80,19 +80,22 @@ def up(
     if missing:
         raise StackError(f"{', '.join(missing)}: not found, build them with 'make stack' or set LLMON_STACK_DIR")
     state = State.load(stack.data)
-    if state is None:
+    if state is None or not running(state):
         state = State("native", stack)
+        _check_host(stack.host)
         _configure(stack, webhook)
+    elif state.stack != stack or not _posts_to(stack, webhook):
+        raise StackError(f"{stack.data}: servers run there with other options, end them first with: llmon stack down")
     wanted = [server for server in READY if process(state, server) is None]
-    _check_ports(state.stack, wanted)
+    _check_ports(stack, wanted)
     try:
         for server in wanted:
-            state.processes[server] = _start(server, found[server], state.stack, environ)
+            state.processes[server] = _start(server, found[server], stack, environ)
             state.save()
         for server in wanted:
             told(server, _wait(server, state, patience))
     except BaseException:
-        _end([running for server in wanted if (running := process(state, server))])
+        _end([one for server in wanted if (one := process(state, server))])
         state.processes = {server: noted for server, noted in state.processes.items() if server not in wanted}
         state.save() if state.processes else state.forget()
         raise
@@ -101,11 +104,16 @@ def up(
 
 def down(state: State) -> list[str]:
     """End what was started, the Collector first, so that it can still hand on; return the servers that ran."""
-    running = {server: found for server in reversed(READY) if (found := process(state, server))}
-    _end([found for server, found in running.items() if server == "collector"])
-    _end([found for server, found in running.items() if server != "collector"])
+    found = {server: one for server in reversed(READY) if (one := process(state, server))}
+    _end([one for server, one in found.items() if server == "collector"])
+    _end([one for server, one in found.items() if server != "collector"])
     state.forget()
-    return list(running)
+    return list(found)
+
+
+def running(state: State) -> dict[str, int]:
+    """Return the process id of each server that was started and still runs."""
+    return {server: found.pid for server in state.processes if (found := process(state, server))}
 
 
 def process(state: State, server: str) -> psutil.Process | None:
@@ -119,6 +127,22 @@ def process(state: State, server: str) -> psutil.Process | None:
     except psutil.NoSuchProcess:
         return None
     return found if same else None
+
+
+def _check_host(host: str) -> None:
+    try:
+        with socket.socket() as trial:
+            trial.bind((host, 0))
+    except OSError as exc:
+        raise StackError(
+            f"--host {host}: {(exc.strerror or str(exc)).lower()}; give an address of this machine"
+        ) from None
+
+
+def _posts_to(stack: Stack, webhook: str | None) -> bool:
+    """Whether Alertmanager was started to post there; without a wish, whatever it does is right."""
+    address = stack.data / "config" / "alertmanager" / "webhook_url"
+    return webhook is None or (address.exists() and address.read_text() == webhook)
 
 
 def _check_ports(stack: Stack, servers: Collection[str]) -> None:

@@ -77,7 +77,7 @@ def contained(images, tmp_path):
 def test_what_a_program_sends_into_the_containers_is_found(contained, program):
     """All three signals, from the host through the published ports; both health checks pass; down ends all."""
     urls = contained.stack.urls
-    assert all(standing.ready for standing in standings(contained.stack, contained))
+    assert all(standing.ready for standing in standings(contained.stack, {}))
     done = program(PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=urls["otlp"])
     assert done.returncode == 0, done.stderr
     counted = 'llmon_pipeline_duration_seconds_count{service_name="contained"}'
@@ -88,7 +88,7 @@ def test_what_a_program_sends_into_the_containers_is_found(contained, program):
     for service in TOOLS:
         assert until(lambda service=service: _health(service) == "healthy", 60)
     compose.down(contained, CALL)
-    assert not any(standing.ready for standing in standings(contained.stack, None))
+    assert not any(standing.ready for standing in standings(contained.stack, {}))
 
 
 def _health(service):
