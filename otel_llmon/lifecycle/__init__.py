@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -26,6 +26,9 @@ SLOWER = (
     "%s: using it as it is; histograms go through its `record` (some 25 times slower than ours),"
     " and its exit is not bounded by us"
 )
+
+DEFAULT_ENDPOINTS = ("http://localhost:4318", "http://127.0.0.1:4318")
+"""Where the exporters send when nobody says anything."""
 
 LONGEST_FLUSH = 3600.0
 """Seconds that a flush may take at the very most; locks take no infinite ones."""
@@ -108,6 +111,19 @@ class Handle:
                 os.register_at_fork(after_in_child=self.after_fork)
         events.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
 
+    def join(self, settings: Settings) -> None:
+        """Take what a later `configure()` says where the environment says nothing: the service's name, and no more."""
+        service = settings.service
+        if service and service != self.settings.service and not _named_by_user(self._variables):
+            self._variables["OTEL_SERVICE_NAME"] = os.environ["OTEL_SERVICE_NAME"] = service
+            forks.rename(self._pipes.providers.values(), service)
+            self.settings = replace(self.settings, service=service)
+        settings = replace(settings, service=self.settings.service)
+        if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or settings.endpoint in (None, *DEFAULT_ENDPOINTS):
+            settings = replace(settings, endpoint=self.settings.endpoint)
+        if settings != self.settings:
+            telemetry.log.warning("configure(): was called before; the first call's settings stay")
+
     def set_variables(self) -> None:
         """Set the `OTEL_*` defaults that nobody has set; children and instrumentors read them too."""
         self._variables |= providers.environment(self.settings)
@@ -151,15 +167,13 @@ def configure(
 
 
 def _configured(settings: Settings) -> Handle:
-    if _handle is not None:
-        if not _handle._open:
-            telemetry.log.warning(
-                "configure(): this process was shut down before, and OpenTelemetry takes no second set"
-            )
-        elif settings != _handle.settings:
-            telemetry.log.warning("configure(): was called before; the first call's settings stay")
-        return _handle
-    return _start(settings)
+    if _handle is None:
+        return _start(settings)
+    if not _handle._open:
+        telemetry.log.warning("configure(): this process was shut down before, and OpenTelemetry takes no second set")
+    else:
+        _handle.join(settings)
+    return _handle
 
 
 def shutdown(timeout: float | None = None) -> None:
@@ -191,6 +205,13 @@ def _start(settings: Settings, version: str | None = None, why: str = "") -> Han
     if settings.level != "disabled" and (why or ("metrics" not in missing and metering.falls_back())):
         telemetry.log.warning(SLOWER, why or "a MeterProvider was set before")
     return handle
+
+
+def _named_by_user(ours: Mapping[str, str]) -> bool:
+    """Tell whether the environment names the service, and neither we nor the guess of `llmon run` put it there."""
+    named = os.environ.get("OTEL_SERVICE_NAME") or None
+    made_up = (None, os.environ.get("LLMON_GUESSED_SERVICE"), ours.get("OTEL_SERVICE_NAME"))
+    return named not in made_up or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
 
 
 def _check_endpoint() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +19,7 @@ from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import Resource
 
 from otel_llmon import telemetry
+from otel_llmon.semconv.attributes import SERVICE_NAME
 
 INSTANCE = "service.instance.id"
 
@@ -72,16 +73,26 @@ class Identity:
         return str(uuid.uuid4()) if self.given is None else f"{self.given}-{os.getpid()}"
 
     def renew(self, providers: Iterable[Any]) -> None:
-        """Give these providers an id of the child's own, after the SDK has given them one, if it does.
-
-        Their resources are changed in place: spans, meters and loggers of older SDKs all hold on to one object.
-        """
-        found = [getattr(getattr(provider, "_sdk_config", provider), "resource", None) for provider in providers]
-        mine = [resource for resource in found if isinstance(resource, Resource)]
+        """Give these providers an id of the child's own, after the SDK has given them one, if it does."""
+        mine = _resources(providers)
         renewed = {str(resource.attributes.get(INSTANCE)) for resource in mine} - {self.instance}
         self.instance = renewed.pop() if renewed and self.given is None else self._fresh()
         for resource in mine:
-            fresh = dict(resource.attributes) | {INSTANCE: self.instance}
-            if "process.pid" in fresh:
-                fresh["process.pid"] = os.getpid()
-            resource._attributes = Resource(fresh)._attributes
+            pid = {"process.pid": os.getpid()} if "process.pid" in resource.attributes else {}
+            _change(resource, {INSTANCE: self.instance, **pid})
+
+
+def rename(providers: Iterable[Any], service: str) -> None:
+    """Give these providers the name of the service."""
+    for resource in _resources(providers):
+        _change(resource, {SERVICE_NAME: service})
+
+
+def _change(resource: Resource, attributes: Mapping[str, Any]) -> None:
+    """Change a resource in place: spans, meters and loggers of older SDKs all hold on to one object."""
+    resource._attributes = Resource({**resource.attributes, **attributes})._attributes
+
+
+def _resources(providers: Iterable[Any]) -> list[Resource]:
+    found = [getattr(getattr(provider, "_sdk_config", provider), "resource", None) for provider in providers]
+    return [resource for resource in found if isinstance(resource, Resource)]
