@@ -5,25 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from otel_llmon.batches import batch as batch
     from otel_llmon.events import event as event
     from otel_llmon.lifecycle import configure as configure
     from otel_llmon.lifecycle import shutdown as shutdown
     from otel_llmon.observers import gauge as gauge
     from otel_llmon.phases import phase as phase
-    from otel_llmon.phases import pipeline as pipeline
+    from otel_llmon.pipelines import pipeline as pipeline
     from otel_llmon.progress import progress as progress
 
 _HOMES = {
+    "batch": "batches",
     "configure": "lifecycle",
     "event": "events",
     "gauge": "observers",
     "phase": "phases",
-    "pipeline": "phases",
+    "pipeline": "pipelines",
     "progress": "progress",
     "shutdown": "lifecycle",
 }
 
-__all__ = ["configure", "event", "gauge", "phase", "pipeline", "progress", "shutdown"]
+__all__ = ["batch", "configure", "event", "gauge", "phase", "pipeline", "progress", "shutdown"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-where: contextvars.ContextVar[tuple[str | None, str | None]] = contextvars.ContextVar("where", default=(None, None))
-"""Names of the pipeline and of the phase."""
+Place = tuple[str | None, str | None, Any]
+"""Names of the pipeline and of the phase, and, inside a pipeline, the innermost phase itself."""
+
+where: contextvars.ContextVar[Place] = contextvars.ContextVar("where", default=(None, None, None))
 
 
 def leave(token: Any) -> None:

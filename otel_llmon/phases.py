@@ -1,8 +1,9 @@
-"""phase() and pipeline(): a named stretch of work is one span and one duration."""
+"""phase(): a named stretch of work is one span and one duration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -12,11 +13,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from otel_llmon import metering, telemetry
-from otel_llmon.context import leave, where
+from otel_llmon.context import Place, leave, where
 from otel_llmon.decorating import decorated
 from otel_llmon.events import errors as _failed
 from otel_llmon.metering import _api, _bound, values
 from otel_llmon.metering.cells import HistogramSeries, Series
+from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
 from otel_llmon.telemetry import DETAILED, error_type, state, told_by
@@ -30,36 +32,32 @@ _CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "Keyboar
 _duration = metering.Histogram(rows.PHASE_DURATION)
 _active = metering.Presence(rows.PHASE_ACTIVE)
 _errors = metering.Counter(rows.PHASE_ERRORS)
-_run_duration = metering.Histogram(rows.PIPELINE_DURATION)
-_runs_active = metering.Presence(rows.PIPELINE_ACTIVE)
+_items = metering.Counter(rows.PIPELINE_ITEMS)
 
 
-def phase(name: str, attributes: Mapping[str, Any] | None = None) -> Phase:
+def phase(name: str, attributes: Mapping[str, Any] | None = None, after: Phase | None = None) -> Phase:
     """Return a phase: a context manager, and a decorator for functions, coroutines and generators.
 
     It makes a span of this name and records `llmon.phase.duration`. The caller's exceptions pass unchanged. Use each
-    phase once: call `phase()` again for the next stretch.
+    phase once: call `phase()` again for the next stretch. A retry says `after=` which attempt it comes: its span links
+    to that one's and carries the attempt's number.
     """
     if not state.level:
         return _OFF
-    return Phase(name, attributes)
+    made = Phase(name, attributes)
+    if after is not None:
+        made._retry(after)
+    return made
 
 
-def pipeline(name: str, phases: Sequence[str] = (), attributes: Mapping[str, Any] | None = None) -> Phase:
-    """Return the outermost phase: all inside carries its name as `llmon.pipeline`. `phases` are those it expects."""
-    if not state.level:
-        return _OFF
-    return Pipeline(name, attributes, phases)
-
-
-class _Lane:
+class Lane:
     """What all phases of one name in one pipeline share, so that it is looked up once."""
 
     __slots__ = ("active", "place", "present", "record_success")
 
     def __init__(
         self,
-        place: tuple[str | None, str | None],
+        place: Place,
         active: Series[Any],
         present: dict[object, Series[Any]],
         succeeded: HistogramSeries,
@@ -73,15 +71,23 @@ class _Lane:
 class Phase:
     """A stretch of work between `__enter__` and `__exit__`."""
 
-    __slots__ = ("_again", "_attributes", "_in", "_lane", "_name", "_span", "_started", "_token")
-    _lane: _Lane
+    __slots__ = (
+        "_again", "_attributes", "_in", "_inside", "_lane", "_more", "_name", "_outer", "_place", "_run", "_span",
+        "_started", "_token",
+    )  # fmt: skip
+    _lane: Lane
     _span: trace.Span | None
     _in: Any
     _token: Any
+    _outer: Phase | None
+    _place: Place
+    _inside: float
+    _run: Run
 
     def __init__(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         self._name = name if name.__class__ is str else _named(name)
         self._attributes = attributes
+        self._more: _More | None = None
         self._started: float | None = None
 
     def set(self, attributes: Mapping[str, Any]) -> None:
@@ -89,23 +95,42 @@ class Phase:
         if self._started is not None and self._span is not None:
             self._span.set_attributes(telemetry.clean(attributes))
 
+    def count(self, what: str, number: float = 1) -> None:
+        """Count things that this work dealt with, as `llmon.pipeline.items` and on the span."""
+        if self._started is None:
+            telemetry.warn_once("phase %r: counts only while it runs; what=%r is left out", self._name, what)
+            return
+        what = values.text(what)
+        _items.at(what, *self._place[1::-1]).add(number)
+        found = values.number(number)
+        if found is None or not 0 <= found < math.inf:  # refused, and told, above
+            return
+        number = found
+        more = self._more = self._more or _More()
+        more.counts[what] = more.counts.get(what, 0) + number
+        inside = self._place[2]
+        if inside is not None:
+            inside._run.counted(what, number)
+
     def __enter__(self) -> Self:
         if self._started is not None:
             return self._reenter()
         if _api._METER_PROVIDER is not _bound.provider:
             metering.bind()
         self._again = 0
-        place = (where.get()[0], self._name)
+        here = where.get()
         try:
-            lane = self._lanes[place]
+            lane = self._lanes[here[0], self._name]
         except KeyError:
-            lane = self._new_lane(place)
+            lane = self._new_lane((here[0], self._name))
         self._lane = lane
         self._span = self._token = None
         if state.level >= DETAILED:
             self._start_span()
         lane.present[self] = lane.active
-        self._in = where.set(lane.place)
+        self._outer = outer = here[2]
+        self._place = place = lane.place if outer is None else self._join(outer)
+        self._in = where.set(place)
         clock = state.clock
         self._started = clock()
         return self
@@ -138,8 +163,31 @@ class Phase:
             record(seconds if seconds > 0 else 0.0, span)  # a clock may have been set back
         else:
             self._record(max(seconds, 0.0), outcome(error), error)
+        if self._outer is not None:
+            self._leave(self._outer, seconds, error)
         if span is not None:
-            _end_span(span, error)
+            _end_span(span, error, self._more)
+
+    def _join(self, outer: Phase) -> Place:
+        """Take part in the run that the phase around takes part in."""
+        self._inside = 0.0
+        self._run = outer._run
+        self._run.begin(self._name)
+        return (*self._lane.place[:2], self)
+
+    def _leave(self, outer: Phase, seconds: float, error: BaseException | None) -> None:
+        outer._inside += seconds
+        own = max(seconds - self._inside, 0.0)
+        outer._run.over(self._name, seconds, own, failed=error is not None and outcome(error) == FAILURE)
+
+    def _retry(self, after: Phase) -> None:
+        found: object = after  # whatever the annotation says
+        if not isinstance(found, Phase):
+            telemetry.warn_once("phase %r: after is a %s, expected a phase", self._name, type(after).__name__)
+            return
+        self._more = more = _More()
+        more.attempt = (after._more.attempt if after._more else 1) + 1
+        more.before = after._span if after._started is None and hasattr(after, "_span") else None
 
     def _reenter(self) -> Self:
         self._again += 1
@@ -167,13 +215,13 @@ class Phase:
 
     # what differs between a phase and a pipeline
 
-    _lanes: ClassVar[dict[tuple[str | None, str | None], _Lane]] = _duration.memo
+    _lanes: ClassVar[dict[tuple[str | None, str | None], Lane]] = _duration.memo
 
-    def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
+    def _new_lane(self, place: tuple[str | None, str]) -> Lane:
         run, name = place[0], values.text(place[1])
         self._name = name
         active, succeeded = _active.at(name, run), _duration.at(name, run, SUCCESS)
-        return _duration.remember((run, name), _Lane((run, name), active, _active.present, succeeded))
+        return _duration.remember((run, name), Lane((run, name, None), active, _active.present, succeeded))
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {key.PHASE: self._name}
@@ -191,7 +239,11 @@ class Phase:
         facts = self._facts()
         if self._attributes:
             facts.update(telemetry.clean(self._attributes))
-        return telemetry.tracer().start_span(self._name, attributes=facts)
+        links = None
+        if self._more is not None and self._more.attempt > 1:
+            facts[key.ATTEMPT] = self._more.attempt
+            links = self._more.links()
+        return telemetry.tracer().start_span(self._name, attributes=facts, links=links)
 
     # as a decorator
 
@@ -206,37 +258,24 @@ class Phase:
         return phase(self._name, self._attributes)
 
 
-class Pipeline(Phase):
-    """The outermost phase of a run."""
+class _More:
+    """What few phases have: things counted, and an attempt before."""
 
-    __slots__ = ("_expected",)
+    __slots__ = ("attempt", "before", "counts")
 
-    def __init__(self, name: str, attributes: Mapping[str, Any] | None, phases: Sequence[str]) -> None:
-        super().__init__(name, attributes)
-        if isinstance(phases, str) or not isinstance(phases, Sequence):
-            telemetry.warn_once("pipeline %r: phases are a %s, expected a list of names", name, type(phases).__name__)
-            phases = ()
-        self._expected = tuple(phases)
+    def __init__(self) -> None:
+        self.attempt = 1
+        self.before: trace.Span | None = None
+        self.counts: dict[str, float] = {}
 
-    _lanes = _run_duration.memo
+    def facts(self) -> dict[str, Any]:
+        return {f"{key.ITEMS}.{what}": number for what, number in self.counts.items()}
 
-    def _new_lane(self, place: tuple[str | None, str]) -> _Lane:
-        outer, name = place[0], values.text(place[1])
-        self._name = name
-        active, succeeded = _runs_active.at(name), _run_duration.at(name, SUCCESS)
-        return _run_duration.remember((outer, name), _Lane((name, None), active, _runs_active.present, succeeded))
-
-    def _facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {key.PIPELINE: self._name}
-        if self._expected:
-            facts[key.PIPELINE_PHASES] = telemetry.carried(self._expected)
-        return facts
-
-    def _record(self, seconds: float, how: str, error: BaseException) -> None:  # noqa: ARG002
-        _run_duration.at(self._name, how).record(seconds, self._span)
-
-    def _fresh(self) -> Phase:
-        return pipeline(self._name, self._expected, self._attributes)
+    def links(self) -> list[trace.Link] | None:
+        """Return the link to the attempt before, where that had a span."""
+        if self.before is None or not self.before.get_span_context().is_valid:
+            return None
+        return [trace.Link(self.before.get_span_context(), {key.ATTEMPT: self.attempt - 1})]
 
 
 class _Off(Phase):
@@ -249,6 +288,9 @@ class _Off(Phase):
 
     def __exit__(self, kind: object, error: object, trace_back: object) -> None:
         return None
+
+    def count(self, what: str, number: float = 1) -> None:
+        """Count nothing."""
 
     def _step_aside(self) -> None:
         pass
@@ -271,8 +313,10 @@ def _named(name: Any) -> str:
     return values.text(name)
 
 
-def _end_span(span: trace.Span, error: BaseException | None) -> None:
+def _end_span(span: trace.Span, error: BaseException | None, more: _More | None) -> None:
     try:
+        if more is not None:
+            span.set_attributes(more.facts())
         if error is not None and span.is_recording():
             span.set_attribute(key.ERROR_TYPE, error_type(error))
             if outcome(error) == FAILURE:
@@ -307,7 +351,7 @@ class _Step:
 
     def __enter__(self) -> None:
         span = self._phase._span
-        self._in = where.set(self._phase._lane.place)
+        self._in = where.set(self._phase._place)
         self._token = None if span is None else otel_context.attach(trace.set_span_in_context(span))
 
     def __exit__(self, *_: object) -> None:

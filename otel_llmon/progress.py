@@ -46,7 +46,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         return self._counted()
 
     def _counted(self) -> Iterator[ItemT]:
-        pipeline, phase = where.get()
+        pipeline, phase, _ = where.get()
         loop = (self.name, phase, pipeline)
         done = _items.at(*loop, COMPLETED)
         done.add(0)

@@ -55,6 +55,9 @@ OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 
 CHUNKS: Final = "llmon.stream.chunks"
 KEEP: Final = "llmon.keep"
+AFTER: Final = "llmon.after"
+ATTEMPT: Final = "llmon.attempt"
+ITEMS: Final = "llmon.items"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
 PHASE: Final = "llmon.phase"
@@ -115,6 +118,9 @@ MEANINGS: Final = {
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
     CHUNKS: "chunks of a stream that arrived (spans only)",
     KEEP: "true on a span whose trace tail sampling must keep (spans only)",
+    AFTER: "phase that ran before, though it was declared to come later (span events only)",
+    ATTEMPT: "which attempt this is, from 2 on; the span links to the attempt before (spans only)",
+    ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     OPERATION: "name given to `progress()`",
     OUTCOME: "phases: success, failure or cancellation; progress: completed; spans of model calls: cancellation, where the client stopped",
     PHASE: "name given to `phase()`",

@@ -1,0 +1,71 @@
+"""batch(): a phase over a batch of items, with what is to be done before and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Sized
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from otel_llmon import telemetry
+from otel_llmon.events import errors
+from otel_llmon.phases import Phase
+from otel_llmon.telemetry import state
+
+ItemsT = TypeVar("ItemsT", bound=Sized)
+Hook = Callable[[ItemsT], object]
+
+SOURCE = "batch"
+
+
+class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they call `phase`
+    """A phase over `items`, which it counts; `before` and `after` are called with them, inside the phase's span.
+
+    A hook watches: what it raises is counted and told, and the work goes on. After work that raised, no hook is called.
+    """
+
+    __slots__ = ("_after", "_before", "items")
+
+    def __init__(
+        self,
+        items: ItemsT,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        before: Sequence[Hook[ItemsT]] = (),
+        after: Sequence[Hook[ItemsT]] = (),
+    ) -> None:
+        super().__init__(name, attributes)
+        self.items = items
+        self._before = _hooks(name, before)
+        self._after = _hooks(name, after)
+
+    def __enter__(self) -> Self:
+        if state.level:
+            super().__enter__()
+            self._call(self._before)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> None:
+        if self._started is not None and error is None:
+            self.count(self._name, len(self.items))
+            self._call(self._after)
+        super().__exit__(kind, error, trace_back)
+
+    def _call(self, hooks: tuple[Hook[ItemsT], ...]) -> None:
+        for hook in hooks:
+            try:
+                hook(self.items)
+            except Exception as exc:
+                errors.at(SOURCE).add()
+                name = getattr(hook, "__name__", type(hook).__name__)
+                telemetry.warn_once("batch %r: %s raised %s: %s", self._name, name, type(exc).__name__, exc)
+
+
+def _hooks(name: str, given: Any) -> tuple[Any, ...]:
+    hooks = (given,) if callable(given) else tuple(given)
+    for hook in hooks:
+        if not callable(hook):
+            raise TypeError(f"batch {name!r}: found {hook!r}, expected functions to call with the items")
+    return hooks

@@ -1,0 +1,145 @@
+"""What one run of a pipeline did: each phase's count, time and failures, and what was declared but not done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the phases of one name did in a run."""
+
+    name: str
+    count: int
+    seconds: float
+    own: float
+    """Seconds that no phase inside it took."""
+    share: float
+    """Its own seconds as a part of the whole; all shares and what was outside of phases add up to 1."""
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run of a pipeline, told when it was asked for: after the run, or of what is over by then."""
+
+    pipeline: str
+    seconds: float
+    phases: tuple[Share, ...] = ()
+    """The one that took the most time of its own comes first."""
+    outside: float = 0.0
+    """Part of the time that was spent in no phase."""
+    items: Mapping[str, float] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    misplaced: tuple[tuple[str, str], ...] = ()
+    """Phases that began after one that was declared to come later, with that one's name."""
+
+    @property
+    def slowest(self) -> str | None:
+        """The phase that took the most time of its own."""
+        return self.phases[0].name if self.phases else None
+
+    def __str__(self) -> str:
+        width = max((len(share.name) for share in self.phases), default=0)
+        width = max(width, len("outside phases"))
+        lines = [f"{self.pipeline}: {self.seconds:.3f} s"]
+        for share in self.phases:
+            failures = f", {share.failures} failed" if share.failures else ""
+            lines.append(f"  {share.name:<{width}}  {share.share:6.1%}  {share.own:9.3f} s  x{share.count}{failures}")
+        lines.append(f"  {'outside phases':<{width}}  {self.outside:6.1%}  {self.outside * self.seconds:9.3f} s")
+        lines += [f"  {count:g} {what}" for what, count in self.items.items()]
+        lines += [f"  {name} never ran" for name in self.missing]
+        lines += [f"  {name} began after {other}" for name, other in self.misplaced]
+        return "\n".join(lines)
+
+
+class Tally:
+    """What is known of the phases of one name while the run goes on."""
+
+    __slots__ = ("count", "failures", "own", "seconds")
+
+    def __init__(self) -> None:
+        self.count = self.failures = 0
+        self.seconds = self.own = 0.0
+
+
+class Run:
+    """Adds up what ends in one run, from any thread; bounded by the number of names."""
+
+    MOST = 1000
+
+    __slots__ = ("_begun", "_items", "_lock", "_tallies", "declared")
+
+    def __init__(self, declared: Sequence[str] = ()) -> None:
+        self.declared = tuple(dict.fromkeys(declared))
+        self._begun: dict[str, None] = {}
+        self._items: dict[str, float] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, name: str) -> None:
+        """A phase of this name begins."""
+        if name in self.declared:
+            self._begun.setdefault(name)
+
+    def over(self, name: str, seconds: float, own: float, *, failed: bool) -> None:
+        """A phase of this name has ended; those past the first thousand names are one."""
+        with self._lock:
+            tally = self._tallies.get(name)
+            if tally is None:
+                name = name if len(self._tallies) < self.MOST else "others"
+                tally = self._tallies.setdefault(name, Tally())
+            tally.count += 1
+            tally.seconds += seconds
+            tally.own += own
+            tally.failures += failed
+
+    def counted(self, what: str, number: float) -> None:
+        """So many more of these."""
+        with self._lock:
+            what = what if what in self._items or len(self._items) < self.MOST else "others"
+            self._items[what] = self._items.get(what, 0) + number
+
+    @property
+    def items(self) -> dict[str, float]:
+        """What was counted, by name."""
+        with self._lock:
+            return dict(self._items)
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the declared phases that have not begun."""
+        return tuple(name for name in self.declared if name not in self._begun)
+
+    def misplaced(self) -> tuple[tuple[str, str], ...]:
+        """Return each declared phase that first began after one that is declared to come later, with that one."""
+        order = {name: number for number, name in enumerate(self.declared)}
+        found = []
+        last: str | None = None
+        for name in list(self._begun):
+            if last is not None and order[name] < order[last]:
+                found.append((name, last))
+            else:
+                last = name
+        return tuple(found)
+
+    def report(self, pipeline: str, seconds: float) -> Report:
+        """Return what is over by now; where phases ran side by side, shares are those of their summed time."""
+        with self._lock:
+            tallies = dict(self._tallies)
+        own = sum(tally.own for tally in tallies.values())
+        whole = max(seconds, own) or 1.0
+        shares = (
+            Share(name, tally.count, tally.seconds, tally.own, tally.own / whole, tally.failures)
+            for name, tally in tallies.items()
+        )
+        return Report(
+            pipeline,
+            seconds,
+            tuple(sorted(shares, key=lambda share: share.own, reverse=True)),
+            max(0.0, 1 - own / whole) if seconds else 0.0,
+            self.items,
+            self.missing(),
+            self.misplaced(),
+        )

@@ -1,0 +1,241 @@
+"""pipeline(): what a run knows of its phases; attempts, counts and batches."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import otel_llmon
+from otel_llmon import batch, phase, pipeline, telemetry
+from otel_llmon.runs import Run
+
+ITEMS = "llmon.pipeline.items"
+
+
+def spend(clock, name, seconds):
+    """A phase that takes so long."""
+    with phase(name):
+        clock.now += seconds
+
+
+def test_a_report_says_where_the_time_went(recorder, clock):
+    """The slowest first; the shares and what was outside of phases add up to the whole."""
+    with pipeline("ingest") as run:
+        spend(clock, "extract", 10)
+        spend(clock, "embed", 30)
+        spend(clock, "store", 5)
+        clock.now += 5
+    report = run.report()
+    assert (report.seconds, report.slowest) == (50, "embed")
+    assert {share.name: share.share for share in report.phases} == {"extract": 0.2, "embed": 0.6, "store": 0.1}
+    assert sum(share.share for share in report.phases) + report.outside == pytest.approx(1)
+    assert str(report).splitlines()[1].split() == ["embed", "60.0%", "30.000", "s", "x1"]
+
+
+def test_a_phase_s_own_time_is_what_no_phase_inside_it_took(recorder, clock):
+    """Otherwise the outermost phase would always be the slowest."""
+    with pipeline("ingest") as run, phase("embed"):
+        spend(clock, "load model", 7)
+        clock.now += 3
+    shares = {share.name: (share.seconds, share.own) for share in run.report().phases}
+    assert shares == {"embed": (10, 3), "load model": (7, 7)}
+
+
+def test_a_report_can_be_asked_for_while_the_run_goes_on(recorder, clock):
+    """It holds what is over."""
+    with pipeline("ingest") as run:
+        spend(clock, "extract", 2)
+        with phase("embed"):
+            clock.now += 1
+            assert [share.name for share in run.report().phases] == ["extract"]
+            assert run.report().seconds == 3
+
+
+def test_each_run_has_a_report_of_its_own(recorder, clock):
+    """Also when one pipeline object is used again, and when runs are nested."""
+    run = pipeline("outer")
+    for seconds in (1, 2):
+        with run:
+            spend(clock, "work", seconds)
+        assert [share.seconds for share in run.report().phases] == [seconds]
+    with pipeline("outer") as outer, pipeline("inner") as inner:
+        spend(clock, "work", 3)
+    assert [share.name for share in inner.report().phases] == ["work"]
+    assert [share.name for share in outer.report().phases] == ["inner"]
+
+
+def test_threads_that_carry_the_context_take_part(recorder, clock):
+    """Every phase is in the report, whichever thread ran it."""
+    from contextvars import copy_context
+
+    def work():
+        for _ in range(500):
+            with phase("work"):
+                pass
+
+    with pipeline("ingest") as run:
+        threads = [threading.Thread(target=copy_context().run, args=(work,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    [share] = run.report().phases
+    assert share.count == 4000
+
+
+@pytest.mark.row("B4")
+def test_what_is_counted_is_a_metric_an_attribute_and_in_the_report(recorder):
+    """In the pipeline itself and in its phases; the pipeline knows all."""
+    with pipeline("ingest") as run:
+        run.count("documents", 3)
+        with phase("embed") as embedding:
+            embedding.count("tokens", 100)
+            embedding.count("tokens", 28)
+    common = {"llmon.pipeline": "ingest"}
+    assert recorder.value(ITEMS, {**common, "llmon.items": "documents"}) == 3
+    assert recorder.value(ITEMS, {**common, "llmon.items": "tokens", "llmon.phase": "embed"}) == 128
+    assert recorder.spans()["ingest"].attributes["llmon.items.documents"] == 3
+    assert recorder.spans()["embed"].attributes["llmon.items.tokens"] == 128
+    assert run.report().items == {"documents": 3, "tokens": 128}
+
+
+@pytest.mark.parametrize("number", [-1, float("nan"), float("inf"), "three", None, True])
+def test_a_count_that_is_none_is_left_out_everywhere(recorder, number):
+    """Told once and counted as refused; the report agrees with the metric."""
+    with pipeline("ingest") as run:
+        run.count("documents", number)
+    assert run.report().items == {}
+    assert not recorder.value(ITEMS, {"llmon.pipeline": "ingest", "llmon.items": "documents"})
+
+
+def test_a_count_outside_of_the_work_is_told(recorder, caplog):
+    """There is no run that it could belong to."""
+    run = pipeline("ingest")
+    run.count("documents", 3)
+    assert "only while it runs" in caplog.text
+
+
+def test_a_declared_phase_that_never_ran_is_counted_and_told_on_the_span(recorder):
+    """In a run that came to its end."""
+    with pipeline("ingest", phases=["extract", "embed", "store"]) as run:
+        with phase("extract"):
+            pass
+        with phase("store"):
+            pass
+    where = {"llmon.pipeline": "ingest", "llmon.phase": "embed"}
+    assert recorder.value("llmon.phase.missing", where) == 1
+    [told] = recorder.spans()["ingest"].events
+    assert (told.name, dict(told.attributes)) == ("llmon.phase.missing", {"llmon.phase": "embed"})
+    assert run.report().missing == ("embed",)
+
+
+def test_a_run_that_fails_is_not_blamed_for_what_it_could_not_reach(recorder):
+    """Its error says enough."""
+    with pytest.raises(ValueError, match="no"), pipeline("ingest", phases=["extract", "embed"]):
+        raise ValueError("no")
+    assert recorder.value("llmon.phase.missing", {"llmon.pipeline": "ingest", "llmon.phase": "embed"}) is None
+
+
+def test_a_declared_phase_that_runs_out_of_order_is_told_with_the_one_before(recorder):
+    """Phases that were not declared may come anywhere, and a phase may run again."""
+    with pipeline("ingest", phases=["extract", "embed", "store"]) as run:
+        for name in ("extract", "other", "store", "embed", "extract"):
+            with phase(name):
+                pass
+    assert run.report().misplaced == (("embed", "store"),)
+    assert recorder.value("llmon.phase.misplaced", {"llmon.pipeline": "ingest", "llmon.phase": "embed"}) == 1
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=20))
+def test_phases_in_their_order_are_never_misplaced(names):
+    """Sorted first appearances are in order; whatever is told is true."""
+    run = Run("abcdef")
+    for name in names:
+        run.begin(name)
+    first = list(dict.fromkeys(names))
+    assert (run.misplaced() == ()) == (first == sorted(first))
+    assert all(name < other and first.index(name) > first.index(other) for name, other in run.misplaced())
+
+
+@pytest.mark.row("B13")
+def test_a_retry_links_to_the_attempt_before(recorder):
+    """Its span carries the attempt's number, and links to the span of the one before."""
+    before = None
+    for _ in range(3):
+        try:
+            with phase("fetch", after=before) as before:
+                raise TimeoutError
+        except TimeoutError:
+            pass
+    spans = sorted(recorder.finished, key=lambda span: span.start_time)
+    assert [span.attributes.get("llmon.attempt") for span in spans] == [None, 2, 3]
+    assert [[link.context.span_id for link in span.links] for span in spans[1:]] == [
+        [spans[0].context.span_id],
+        [spans[1].context.span_id],
+    ]
+
+
+def test_a_retry_after_nothing_that_ran_is_an_attempt_without_a_link(recorder, caplog):
+    """A phase that never began, or something else altogether."""
+    with phase("fetch", after=phase("fetch")):
+        pass
+    with phase("again", after="fetch"):
+        pass
+    assert recorder.spans()["fetch"].attributes["llmon.attempt"] == 2
+    assert not recorder.spans()["fetch"].links
+    assert "expected a phase" in caplog.text
+
+
+def test_a_batch_is_counted_and_its_hooks_see_the_items_inside_its_span(recorder):
+    """Before the work and after it."""
+    seen = []
+
+    def look(items):
+        seen.append(list(items))
+        otel_llmon.event("looked", {"items": len(items)})
+
+    with batch([1, 2, 3], "score", before=[look], after=look) as part:
+        seen.append(part.items)
+    assert seen == [[1, 2, 3]] * 3
+    assert recorder.value(ITEMS, {"llmon.items": "score", "llmon.phase": "score"}) == 3
+    span = recorder.spans()["score"].context.span_id
+    assert [record.span_id for record in recorder.logs()] == [span, span]
+
+
+def test_a_hook_that_raises_costs_nothing_but_a_warning(recorder, caplog):
+    """It watches; the work goes on. After work that failed no hook is called."""
+    called = []
+
+    def fails(_):
+        called.append(1)
+        raise OSError("no store")
+
+    with batch([1], "score", before=fails, after=fails):
+        pass
+    assert recorder.value("llmon.self.errors", {"llmon.source": "batch"}) == 2
+    assert "fails raised OSError: no store" in caplog.text
+    with pytest.raises(KeyError), batch([1], "score", after=fails):
+        raise KeyError
+    assert len(called) == 2
+
+
+def test_a_hook_that_is_no_function_is_an_error_at_the_call():
+    """The caller's own mistake is told at once."""
+    with pytest.raises(TypeError, match="expected functions"):
+        batch([1], "score", after=["no"])
+
+
+def test_disabled_everything_is_there_and_does_nothing():
+    """The program is the same at every level."""
+    before = telemetry.state.level
+    telemetry.state.level = telemetry.DISABLED
+    try:
+        with pipeline("ingest", phases=["a"]) as run, phase("a", after=None) as work, batch([1], "b", after=print):
+            run.count("documents", 3)
+            work.count("documents")
+        assert run.report().phases == ()
+    finally:
+        telemetry.state.level = before
