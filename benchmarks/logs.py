@@ -17,7 +17,7 @@ from benchmarks.figures import Figure
 from benchmarks.scenes import ATTRIBUTES, pipeline
 from benchmarks.timing import Loop
 from otel_llmon import event
-from otel_llmon.events import LogBridge
+from otel_llmon.bridging import LogBridge
 
 
 def emit(logger: Any, name: str, attributes: Any) -> None:

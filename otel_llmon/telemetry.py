@@ -42,8 +42,10 @@ class _State:
     """What `configure()` and tests may change while emitters run."""
 
     __slots__ = (
+        "baggage_keys",
         "capture_content",
         "clock",
+        "event_rate",
         "genai_semconv",
         "level",
         "logger",
@@ -57,6 +59,8 @@ class _State:
         self.clock: Callable[[], float] = time.perf_counter
         self.level = DETAILED
         self.longest = 8192
+        self.event_rate = 1000.0
+        self.baggage_keys: tuple[str, ...] = ()
         self.genai_semconv: GenAISemconv = "legacy"
         self.capture_content = False
         self.tracer: trace.Tracer | None = None
@@ -68,6 +72,8 @@ class _State:
         """Take over what emitters need to know."""
         self.level = LEVELS[settings.level]
         self.longest = settings.max_value_length
+        self.event_rate = settings.event_rate
+        self.baggage_keys = settings.baggage_keys
         self.genai_semconv = settings.genai_semconv
         self.capture_content = settings.capture_content
 

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
-from otel_llmon import event, events, phase, telemetry
+from otel_llmon import bridging, event, phase, telemetry
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def bridged(llmon_recorder):
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     basic, from_file, configurator = logging.basicConfig, logging.config.fileConfig, logging.config.dictConfigClass
-    events.bridge_logging()
+    bridging.bridge_logging()
     yield llmon_recorder
-    events.unbridge_logging()
+    bridging.unbridge_logging()
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.basicConfig, logging.config.fileConfig = basic, from_file
@@ -154,7 +154,7 @@ def test_the_bridge_survives_dict_config(bridged):
 def test_the_bridge_survives_basic_config(bridged):
     """Its presence does not keep basicConfig from doing its work, with force or without."""
     root = logging.getLogger()
-    root.handlers[:] = [events._bridge]
+    root.handlers[:] = [bridging._bridge]
     logging.basicConfig(level="INFO")
     assert len(root.handlers) == 2
     logging.basicConfig(level="INFO", force=True)
@@ -164,7 +164,7 @@ def test_the_bridge_survives_basic_config(bridged):
 
 def test_a_program_without_logging_set_up_still_prints_its_warnings(bridged, capsys):
     """Python prints warnings where nobody handles them; a bridge must not silence that."""
-    logging.getLogger().handlers[:] = [events._bridge]
+    logging.getLogger().handlers[:] = [bridging._bridge]
     logging.getLogger("app").warning("seen by a person")
     logging.getLogger("app").info("not seen")
     assert capsys.readouterr().err == "seen by a person\n"
@@ -184,7 +184,7 @@ def test_what_exporters_say_does_not_feed_back(bridged):
 
 def test_a_message_that_cannot_be_formatted_is_reported_as_logging_does(bridged, capsys):
     """The program goes on."""
-    logging.getLogger().handlers[:] = [events._bridge, logging.NullHandler()]
+    logging.getLogger().handlers[:] = [bridging._bridge, logging.NullHandler()]
     logging.getLogger("app").warning("%d items", "no number")
     assert "--- Logging error ---" in capsys.readouterr().err
     assert bridged.value("llmon.self.errors", {"llmon.source": "logging"}) == 1
@@ -192,6 +192,6 @@ def test_a_message_that_cannot_be_formatted_is_reported_as_logging_does(bridged,
 
 def test_bridging_twice_sends_once(bridged):
     """Idempotent."""
-    events.bridge_logging()
+    bridging.bridge_logging()
     logging.getLogger("app").warning("once")
     assert bodies(bridged) == ["once"]
