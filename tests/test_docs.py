@@ -12,7 +12,7 @@ import typer
 
 from otel_llmon import cli, semconv, settings
 from otel_llmon.render.docs import metrics_page
-from otel_llmon.semconv import Metric, attributes
+from otel_llmon.semconv import Metric, attributes, events
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -61,6 +61,14 @@ def test_every_attribute_is_documented(printer):
     keys = {value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)}
     assert keys | {key for row in semconv.rows() for key in row.attributes} == set(attributes.MEANINGS)
     assert all(f"| `{key}` | {meaning} |" in page for key, meaning in attributes.MEANINGS.items())
+
+
+def test_every_event_is_documented(printer):
+    """Each row has its line and its fields."""
+    page = printer["FILES"]["docs/events.md"]
+    for row in events.rows():
+        assert f"| `{row.name}` | {row.severity} | {row.meaning} |" in page
+        assert all(f"| `{field}` | {meaning} |" in page for field, meaning in row.fields.items())
 
 
 def test_every_setting_is_documented(printer):
