@@ -28,11 +28,7 @@ OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime",
 
 
 class LogBridge(logging.Handler):
-    """Hands what the program logs to OpenTelemetry, with the ids of the current span.
-
-    What exporters say while they export is left out, and so is what OpenTelemetry says about itself: either could
-    cause the next record, for ever.
-    """
+    """Hands what the program logs to OpenTelemetry, with the ids of the current span."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +38,7 @@ class LogBridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one record."""
         self._stand_in(record)
-        if not self.hands_over or _is_sent(record) or events.is_own(record.name) or getattr(self._busy, "now", False):
+        if not self.hands_over or _is_sent(record) or events.mute(record.name) or getattr(self._busy, "now", False):
             return
         try:
             if not _allowed(record):

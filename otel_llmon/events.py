@@ -126,9 +126,16 @@ def allowed(kind: Hashable, source: str) -> bool:
     return False
 
 
-def is_own(logger: str) -> bool:
-    """Tell whether this is OpenTelemetry speaking of itself, or someone while it exports: it could go on for ever."""
-    return logger.startswith("opentelemetry.") or bool(otel_context.get_value(_SUPPRESS_INSTRUMENTATION_KEY))
+def mute(logger: str) -> bool:
+    """Tell whether nothing of this logger is sent: telemetry is off, or speaks of itself, or someone while it exports.
+
+    Either of the latter could cause the next record, for ever.
+    """
+    return (
+        not state.level
+        or logger.startswith("opentelemetry.")
+        or bool(otel_context.get_value(_SUPPRESS_INSTRUMENTATION_KEY))
+    )
 
 
 def failed(source: str, what: str, exc: Exception) -> None:

@@ -48,7 +48,7 @@ class _Sink:
 
 def _send(record: dict[str, Any]) -> None:
     name = values.text(record["name"] or "loguru")
-    if events.is_own(name) or _came_by_stdlib(record["message"]):
+    if events.mute(name) or _came_by_stdlib(record["message"]):
         return
     path, line = record["file"].path, record["line"]
     if not events.allowed((name, path, line), name):

@@ -54,7 +54,7 @@ def _send(logger: Any, method: str, said: Mapping[str, Any]) -> bool:
         word = str(said.get("level") or _LEVELS.get(method, method)).lower()
         number = getattr(logging, word.upper(), logging.INFO)
         name = values.text(said.get("logger") or getattr(logger, "name", None) or "structlog")
-        if events.is_own(name) or (isinstance(logger, logging.Logger) and not logger.isEnabledFor(number)):
+        if events.mute(name) or (isinstance(logger, logging.Logger) and not logger.isEnabledFor(number)):
             return False
         body = telemetry.carried(said.get("event", ""))
         if events.allowed((name, body if isinstance(body, str) else ""), name):
