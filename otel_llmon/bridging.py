@@ -38,13 +38,18 @@ class LogBridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one record."""
         self._stand_in(record)
-        if not self.hands_over or _is_sent(record) or events.mute(record.name) or getattr(self._busy, "now", False):
+        if (
+            not self.hands_over
+            or SENT in vars(record)
+            or (loguru_sinks and _is_loguru(record))
+            or events.mute(record.name)
+            or getattr(self._busy, "now", False)
+        ):
             return
         try:
-            if not _allowed(record):
-                return
-            self._busy.now = True
-            _send(record)
+            if _allowed(record):
+                self._busy.now = True
+                _send(record)
         except Exception:  # logging's own rule: a handler reports its failure to stderr and goes on
             events.errors.at("logging").add()
             self.handleError(record)
@@ -71,14 +76,18 @@ def _alone(logger: logging.Logger | None) -> bool:
     return True
 
 
-def _is_sent(record: logging.LogRecord) -> bool:
-    """Tell whether an adapter sends it: by its mark, or as loguru makes records for the handlers among its sinks."""
-    return SENT in vars(record) or (bool(loguru_sinks) and isinstance(vars(record).get("extra"), dict))
+def _is_loguru(record: logging.LogRecord) -> bool:
+    """Tell whether loguru made it, for a handler of stdlib logging among its sinks."""
+    return isinstance(vars(record).get("extra"), dict)
 
 
 def _allowed(record: logging.LogRecord) -> bool:
     """A kind of line is a place in the code: a message may be another one each time."""
-    return events.allowed((record.name, record.pathname, record.lineno), record.name)
+    kind = record.name, record.pathname, record.lineno
+    if events.limiter.of(kind).take():
+        return True
+    events.drop(kind, record.name)
+    return False
 
 
 def _send(record: logging.LogRecord) -> None:
@@ -96,9 +105,9 @@ def _send(record: logging.LogRecord) -> None:
         telemetry.carried(record.getMessage()),
         telemetry.clean(fields),
         events.severity_of(record.levelno),
-        severity_text=record.levelname,
-        event_name=None if event_name is None else values.text(event_name),
-        timestamp=int(record.created * 1e9),
+        record.levelname,
+        int(record.created * 1e9),
+        None if event_name is None else values.text(event_name),
     )
 
 
@@ -120,7 +129,7 @@ class _Companion(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether this record is to be sent."""
         try:
-            if _is_sent(record) or not _allowed(record):
+            if SENT in vars(record) or (loguru_sinks and _is_loguru(record)) or not _allowed(record):
                 return False
             for name, value in bound().items():
                 if name not in OWN_FIELDS:

@@ -19,16 +19,17 @@ from otel_llmon.semconv.events import EVENTS, EVENTS_DROPPED, Event
 from otel_llmon.semconv.selfmetrics import SELF_ERRORS
 from otel_llmon.telemetry import state
 
-SEVERITIES = {
-    "trace": SeverityNumber.TRACE,
-    "debug": SeverityNumber.DEBUG,
-    "info": SeverityNumber.INFO,
-    "warning": SeverityNumber.WARN,
-    "warn": SeverityNumber.WARN,
-    "error": SeverityNumber.ERROR,
-    "critical": SeverityNumber.FATAL,
-    "fatal": SeverityNumber.FATAL,
+_SEVERITIES = {
+    "trace": (SeverityNumber.TRACE, "TRACE"),
+    "debug": (SeverityNumber.DEBUG, "DEBUG"),
+    "info": (SeverityNumber.INFO, "INFO"),
+    "warning": (SeverityNumber.WARN, "WARN"),
+    "warn": (SeverityNumber.WARN, "WARN"),
+    "error": (SeverityNumber.ERROR, "ERROR"),
+    "critical": (SeverityNumber.FATAL, "FATAL"),
+    "fatal": (SeverityNumber.FATAL, "FATAL"),
 }
+_INFO = _SEVERITIES["info"]
 _NUMBERS = (
     (logging.CRITICAL, SeverityNumber.FATAL),
     (logging.ERROR, SeverityNumber.ERROR),
@@ -43,8 +44,8 @@ TOO_MANY = (
 errors = metering.Counter(SELF_ERRORS)
 _dropped = metering.Counter(EVENTS_DROPPED)
 limiter = Limiter(lambda: state.event_rate)
-_strange: set[tuple[str, str]] = set()
-"""Fields that were looked at because the event's row does not have them."""
+_looked: set[tuple[str, ...]] = set()
+"""Names of events of the vocabulary, each with fields that it was seen with."""
 
 
 def event(
@@ -61,69 +62,88 @@ def event(
     """
     if not state.level:
         return
-    name = values.text(name)
     try:
-        if allowed(name, name):
-            row = EVENTS.get(name)
-            number = _severity(name, row, severity)
-            fields = telemetry.clean(attributes)
-            if row is not None and not fields.keys() <= row.fields.keys():
+        if name.__class__ is not str or len(name) > values.LONGEST or not name.isascii():
+            name = values.text(name)
+        if not limiter.of(name).take():
+            drop(name, name)
+            return
+        number, word = _INFO if severity is None else _severity(name, severity)
+        fields = telemetry.clean(attributes)
+        if name in EVENTS:
+            row = EVENTS[name]
+            if severity is None:
+                number, word = _SEVERITIES[row.severity]
+            if (name, *fields) not in _looked:
                 _look_at(row, fields)
-            if error is not None:
-                fields |= telemetry.told_by(error)
-            here = telemetry.logger()
-            send(here, name, fields, number, timestamp=time.time_ns(), severity_text=number.name, event_name=name)
+        if error is not None:
+            fields |= telemetry.told_by(error)
+        send(telemetry.logger(), name, fields, number, word, time.time_ns(), name)
     except Exception as exc:  # a processor's bug must not reach the caller's work
         failed("event", name, exc)
 
 
-def _severity(name: str, row: Event | None, severity: str | None) -> SeverityNumber:
-    if severity is None:
-        return SEVERITIES[row.severity] if row is not None else SeverityNumber.INFO
-    number = SEVERITIES.get(values.text(severity).lower())
-    if number is None:
-        telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
-        return SeverityNumber.INFO
-    return number
+def _severity(name: str, severity: str) -> tuple[SeverityNumber, str]:
+    found = _SEVERITIES.get(values.text(severity).lower())
+    if found is None:
+        telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(_SEVERITIES))
+        return _INFO
+    return found
 
 
 def _look_at(row: Event, fields: Mapping[str, Any]) -> None:
-    """Warn of fields that look like one of the event's, each once."""
+    """Warn of fields that look like one of the event's; each set of fields is looked at once."""
     from difflib import get_close_matches
 
+    if len(_looked) >= MOST:
+        return
+    _looked.add((row.name, *fields))
     for field in fields.keys() - row.fields.keys():
-        if (row.name, field) not in _strange and len(_strange) < MOST:
-            _strange.add((row.name, field))
-            for meant in get_close_matches(field, row.fields, n=1, cutoff=0.7):
+        for meant in get_close_matches(field, row.fields, n=1, cutoff=0.7):
+            if (row.name, field) not in _looked:
                 telemetry.log.warning("event %r: unknown field %r, did you mean %r?", row.name, field, meant)
+                _looked.add((row.name, field))
 
 
-def send(logger: Logger, body: Any, fields: dict[str, Any], number: SeverityNumber, **more: Any) -> None:
-    """Hand a log record to OpenTelemetry, in the current span and with what is bound here; its own fields win.
-
-    `more` is what else the record has: severity_text, event_name, timestamp.
-    """
+def send(  # noqa: PLR0913, PLR0917  # as many as a record has; in a mapping they would cost twice as much
+    logger: Logger,
+    body: Any,
+    fields: dict[str, Any],
+    number: SeverityNumber,
+    word: str | None,
+    timestamp: int,
+    event_name: str | None = None,
+) -> None:
+    """Hand a log record to OpenTelemetry, in the current span and with what is bound here; its own fields win."""
     here = bound()
-    record = LogRecord(
-        context=otel_context.get_current(),
-        severity_number=number,
-        body=body,
-        attributes={**here, **fields} if here else fields,
-        **more,
+    logger.emit(
+        LogRecord(
+            timestamp=timestamp,
+            context=otel_context.get_current(),
+            severity_number=number,
+            severity_text=word,
+            body=body,
+            attributes={**here, **fields} if here else fields,
+            event_name=event_name,
+        )
     )
-    logger.emit(record)
 
 
 def allowed(kind: Hashable, source: str) -> bool:
     """Tell whether one more of this kind may be reported; one that may not is counted, and told the first time."""
-    bucket = limiter.of(kind)
-    if bucket.take():
+    if limiter.of(kind).take():
         return True
+    drop(kind, source)
+    return False
+
+
+def drop(kind: Hashable, source: str) -> None:
+    """Count one that is not reported; the first time it is told."""
     _dropped.at(source).add(1)
+    bucket = limiter.of(kind)
     if not bucket.told:
         bucket.told = True
         telemetry.log.warning(TOO_MANY, source, state.event_rate, EVENTS_DROPPED.name)
-    return False
 
 
 def mute(logger: str) -> bool:

@@ -63,8 +63,8 @@ def _send(record: dict[str, Any]) -> None:
         telemetry.carried(record["message"]),
         telemetry.clean(fields),
         events.severity_of(level.no),
-        severity_text=level.name,
-        timestamp=int(record["time"].timestamp() * 1e9),
+        level.name,
+        int(record["time"].timestamp() * 1e9),
     )
 
 

@@ -60,8 +60,8 @@ def _send(logger: Any, method: str, said: Mapping[str, Any]) -> bool:
         if events.allowed((name, body if isinstance(body, str) else ""), name):
             fields = telemetry.clean({field: value for field, value in said.items() if field not in _OWN})
             fields |= _failure(said)
-            told = {"timestamp": time.time_ns(), "severity_text": word.upper()}
-            events.send(_logs.get_logger(name), body, fields, events.severity_of(number), **told)
+            grade = events.severity_of(number), word.upper()
+            events.send(_logs.get_logger(name), body, fields, *grade, time.time_ns())
     except Exception as exc:  # what is logged is rendered all the same
         events.failed("structlog", method, exc)
     return True
