@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry import baggage
 from opentelemetry.context import attach, detach
 from opentelemetry.propagate import extract, inject
+from sink import attributes
 
 from otel_llmon import bind, bridging, event, phase, pipeline, telemetry
 from otel_llmon.context import MOST, bound
@@ -225,3 +226,22 @@ def test_lines_of_the_program_carry_them_too(llmon_recorder):
         bridging.unbridge_logging()
     [found] = fields(llmon_recorder)
     assert (found["request"], found["step"]) == ("a", 2)
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_under_opentelemetry_instrument_lines_carry_what_is_bound(program, sink, ours):
+    """Whether OpenTelemetry's own handler sends them or our bridge, and each once."""
+    done = program(
+        """
+        import logging
+        from otel_llmon import bind
+
+        with bind({"request": "a"}):
+            logging.getLogger("app").warning("x")
+        """,
+        instrumented=True,
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="logging" if ours else "",
+    )
+    assert (done.returncode, done.stderr) == (0, "x\n")
+    [record] = sink.logs()
+    assert attributes(record)["request"] == "a"

@@ -7,6 +7,7 @@ import logging.config
 import pickle
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from logging.config import dictConfig
 from logging.handlers import SocketHandler
@@ -17,6 +18,7 @@ from hypothesis import settings as law
 from hypothesis import strategies as st
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+from opentelemetry.sdk._logs import LoggingHandler
 
 from otel_llmon import bind, bridging, event, events, phase, telemetry
 from otel_llmon.semconv.events import EVENTS
@@ -425,11 +427,11 @@ def test_a_level_that_the_program_set_stays(bridged):
 
 def test_opentelemetrys_own_handler_gets_what_is_bound_and_keeps_to_the_rate(llmon_recorder, limit, bridged):
     """Where it stands in our bridge's place; a record of ours that was sent already it leaves out."""
-    from opentelemetry.instrumentation.logging.handler import LoggingHandler
-
     limit(1)
-    root = logging.getLogger()
-    root.addHandler(LoggingHandler(logger_provider=bridged.logger_provider))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's handler is moving to another package
+        handler = LoggingHandler(logger_provider=bridged.logger_provider)
+    logging.getLogger().addHandler(handler)
     bridging.bridge_logging(hand_over=False)
     log = logging.getLogger("app")
     with bind({"request": "a", "name": "no"}):
