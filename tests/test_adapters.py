@@ -7,13 +7,14 @@ import io
 import json
 import logging
 import logging.config
+import math
 import subprocess
 import sys
 
 import loguru
 import pytest
 import structlog
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as law
 from hypothesis import strategies as st
 from loguru import logger as guru
@@ -377,6 +378,8 @@ anything = st.recursive(
 
 @law(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
 @given(anything, st.text(max_size=30))
+@example(math.nan, "")
+@example([1.0, -math.inf], "two\u2028lines\n\ud800")
 def test_whatever_is_logged_is_one_line_that_can_be_read(console, value, message):
     """Of any value, in ASCII, without what JSON has no form for."""
     log, lines = console
