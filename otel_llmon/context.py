@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
 from otel_llmon import telemetry
@@ -82,6 +81,8 @@ class Binding:
 
     def _hand_on(self) -> Any:
         """Put the allowed fields into the baggage, which OpenTelemetry's instrumentations send along."""
+        from opentelemetry import baggage  # few need it, and it costs every import of ours a millisecond
+
         here = context = otel_context.get_current()
         for name in state.baggage_keys:
             if name in self._fields:
@@ -98,6 +99,8 @@ def bound() -> Mapping[str, Any]:
 
 
 def _with_baggage(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    from opentelemetry import baggage  # as above
+
     carried = baggage.get_all()
     brought = {
         name: telemetry.carried(carried[name]) for name in state.baggage_keys if name in carried and name not in fields

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from otel_llmon.semconv.events import Event, rows
 def run(json: Annotated[bool, typer.Option("--json", help="Print the rows for a program.")] = False) -> None:
     """List every event of the vocabulary: severity, meaning, fields."""
     if json:
-        as_json([asdict(row) for row in rows()])
+        as_json([row._asdict() for row in rows()])
         return
     as_table(("event", "severity", "meaning"), (_cells(row) for row in rows()))
 

@@ -6,8 +6,7 @@ Any other name may be used as well. A name in this table makes what different pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv.attributes import SOURCE
@@ -23,12 +22,11 @@ EVENTS_DROPPED = Metric(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event: its name, its fields with their meanings, what happened, and how grave it is unless one says so."""
 
     name: str
-    fields: Mapping[str, str] = field(hash=False)
+    fields: Mapping[str, str]
     meaning: str
     severity: Severity = "info"
 
