@@ -9,6 +9,7 @@ from pathlib import Path
 
 from otel_llmon import semconv, settings
 from otel_llmon.render import docs, panels, rules
+from otel_llmon.semconv import events
 from otel_llmon.semconv.attributes import MEANINGS
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ def capabilities() -> dict[str, str]:
 
 FILES = {
     "docs/coverage.md": docs.coverage_page(capabilities(), proven()),
+    "docs/events.md": docs.events_page(events.rows()),
     "docs/metrics.md": docs.metrics_page(semconv.rows(), MEANINGS),
     "docs/settings.md": docs.settings_page(settings.rows(), settings.CONFIG),
     "collector-config/grafana/dashboards/otel-llmon.json": panels.dashboard_file(),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_llmon.batches import batch as batch
+    from otel_llmon.context import bind as bind
     from otel_llmon.events import event as event
     from otel_llmon.lifecycle import configure as configure
     from otel_llmon.lifecycle import shutdown as shutdown
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "batch": "batches",
+    "bind": "context",
     "configure": "lifecycle",
     "event": "events",
     "gauge": "observers",
@@ -25,7 +27,7 @@ _HOMES = {
     "shutdown": "lifecycle",
 }
 
-__all__ = ["batch", "configure", "event", "gauge", "phase", "pipeline", "progress", "shutdown"]
+__all__ = ["batch", "bind", "configure", "event", "gauge", "phase", "pipeline", "progress", "shutdown"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,35 +1,35 @@
-"""event(): something that happened, as a log record in the current span; and the bridge from stdlib logging."""
+"""event(): something that happened, as a log record in the current span; and what all log records have in common."""
 
 from __future__ import annotations
 
-import functools
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-from opentelemetry import _logs
 from opentelemetry import context as otel_context
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otel_llmon import metering, telemetry
+from otel_llmon.context import bound
+from otel_llmon.limiting import MOST, Limiter
 from otel_llmon.metering import values
-from otel_llmon.semconv import attributes as key
+from otel_llmon.semconv.events import EVENTS, EVENTS_DROPPED, Event
 from otel_llmon.semconv.selfmetrics import SELF_ERRORS
+from otel_llmon.telemetry import state
 
-SEVERITIES = {
-    "trace": SeverityNumber.TRACE,
-    "debug": SeverityNumber.DEBUG,
-    "info": SeverityNumber.INFO,
-    "warning": SeverityNumber.WARN,
-    "warn": SeverityNumber.WARN,
-    "error": SeverityNumber.ERROR,
-    "critical": SeverityNumber.FATAL,
-    "fatal": SeverityNumber.FATAL,
+_SEVERITIES = {
+    "trace": (SeverityNumber.TRACE, "TRACE"),
+    "debug": (SeverityNumber.DEBUG, "DEBUG"),
+    "info": (SeverityNumber.INFO, "INFO"),
+    "warning": (SeverityNumber.WARN, "WARN"),
+    "warn": (SeverityNumber.WARN, "WARN"),
+    "error": (SeverityNumber.ERROR, "ERROR"),
+    "critical": (SeverityNumber.FATAL, "FATAL"),
+    "fatal": (SeverityNumber.FATAL, "FATAL"),
 }
+_INFO = _SEVERITIES["info"]
 _NUMBERS = (
     (logging.CRITICAL, SeverityNumber.FATAL),
     (logging.ERROR, SeverityNumber.ERROR),
@@ -37,169 +37,133 @@ _NUMBERS = (
     (logging.INFO, SeverityNumber.INFO),
     (logging.DEBUG, SeverityNumber.DEBUG),
 )
-_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+TOO_MANY = (
+    "%s: more than %g a second: the others are only counted, in %s; OTEL_LLMON_EVENT_RATE says how many are reported"
+)
 
 errors = metering.Counter(SELF_ERRORS)
+_dropped = metering.Counter(EVENTS_DROPPED)
+limiter = Limiter(lambda: state.event_rate)
+_looked: set[tuple[str, ...]] = set()
+"""Names of events of the vocabulary, each with fields that it was seen with."""
 
 
-def event(name: str, attributes: Mapping[str, Any] | None = None, severity: str = "info") -> None:
+def event(
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    severity: str | None = None,
+    error: BaseException | None = None,
+) -> None:
     """Report that something happened: a log record with this event name, in the current span.
 
-    A severity that is not known is taken as `info`, with one line in the log.
+    Any name will do; those in docs/events.md have fields that others know too, and a severity where none is given.
+    `error` adds an exception's class, message and stack. A severity that is not known is taken as `info`, with one line
+    in the log. What is more than `event_rate` allows is counted and not reported.
     """
-    if not telemetry.state.level:
+    if not state.level:
         return
-    name = values.text(name)
-    number = SEVERITIES.get(values.text(severity).lower())
-    if number is None:
-        telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(SEVERITIES))
-        number = SeverityNumber.INFO
     try:
-        telemetry.logger().emit(
-            LogRecord(
-                timestamp=time.time_ns(),
-                context=otel_context.get_current(),
-                severity_number=number,
-                severity_text=number.name,
-                body=name,
-                attributes=telemetry.clean(attributes),
-                event_name=name,
-            )
-        )
-    except Exception as exc:  # a processor's bug must not reach the caller's work
-        errors.at("event").add()
-        telemetry.warn_once("event %r: not reported: %s: %s", name, type(exc).__name__, exc)
-
-
-class LogBridge(logging.Handler):
-    """Hands what the program logs to OpenTelemetry, with the ids of the current span.
-
-    What exporters say while they export is left out, and so is what OpenTelemetry says about itself: either could
-    cause the next record, for ever.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hands_over = True
-        self._busy = threading.local()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hand over one record."""
-        self._stand_in(record)
-        if (
-            not self.hands_over
-            or record.name.startswith("opentelemetry.")
-            or otel_context.get_value(_SUPPRESS_INSTRUMENTATION_KEY)
-            or getattr(self._busy, "now", False)
-        ):
+        if name.__class__ is not str or len(name) > values.LONGEST or not name.isascii():
+            name = values.text(name)
+        if not limiter.of(name).take():
+            drop(name, name)
             return
-        self._busy.now = True
-        try:
-            _logs.get_logger(values.text(record.name)).emit(_translated(record))
-        except Exception:  # logging's own rule: a handler reports its failure to stderr and goes on
-            errors.at("logging").add()
-            self.handleError(record)
-        finally:
-            self._busy.now = False
-
-    def _stand_in(self, record: logging.LogRecord) -> None:
-        """Print warnings as Python does in a program that set up no logging: telemetry must not silence them."""
-        if logging.lastResort is not None and all(_is_telemetry(handler) for handler in logging.root.handlers):
-            last = logging.lastResort
-            if record.levelno >= last.level and _alone(logging.getLogger(record.name)):
-                last.handle(record)
+        number, word = _INFO if severity is None else _severity(name, severity)
+        fields = telemetry.clean(attributes)
+        if name in EVENTS:
+            row = EVENTS[name]
+            if severity is None:
+                number, word = _SEVERITIES[row.severity]
+            if (name, *fields) not in _looked:
+                _look_at(row, fields)
+        if error is not None:
+            fields |= telemetry.told_by(error)
+        send(telemetry.logger(), name, fields, number, word, time.time_ns(), name)
+    except Exception as exc:  # a processor's bug must not reach the caller's work
+        failed("event", name, exc)
 
 
-def _is_telemetry(handler: logging.Handler) -> bool:
-    return isinstance(handler, LogBridge) or type(handler).__module__.startswith("opentelemetry.")
+def _severity(name: str, severity: str) -> tuple[SeverityNumber, str]:
+    found = _SEVERITIES.get(values.text(severity).lower())
+    if found is None:
+        telemetry.warn_once("event %r: severity %r: expected one of %s", name, severity, ", ".join(_SEVERITIES))
+        return _INFO
+    return found
 
 
-def _alone(logger: logging.Logger | None) -> bool:
-    while logger is not None and logger is not logging.root:
-        if logger.handlers:
-            return False
-        logger = logger.parent if logger.propagate else None
-    return True
+def _look_at(row: Event, fields: Mapping[str, Any]) -> None:
+    """Warn of fields that look like one of the event's; each set of fields is looked at once."""
+    from difflib import get_close_matches
+
+    if len(_looked) >= MOST:
+        return
+    _looked.add((row.name, *fields))
+    for field in fields.keys() - row.fields.keys():
+        for meant in get_close_matches(field, row.fields, n=1, cutoff=0.7):
+            if (row.name, field) not in _looked:
+                telemetry.log.warning("event %r: unknown field %r, did you mean %r?", row.name, field, meant)
+                _looked.add((row.name, field))
 
 
-def _translated(record: logging.LogRecord) -> LogRecord:
-    attributes = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-    attributes |= {
-        key.CODE_FILE: record.pathname,
-        key.CODE_FUNCTION: record.funcName,
-        key.CODE_LINE: record.lineno,
-    }
-    if record.exc_info and record.exc_info[1] is not None:
-        attributes |= telemetry.told_by(record.exc_info[1])
-    number = next((number for level, number in _NUMBERS if record.levelno >= level), SeverityNumber.TRACE)
-    return LogRecord(
-        timestamp=int(record.created * 1e9),
-        observed_timestamp=time.time_ns(),
-        context=otel_context.get_current(),
-        severity_number=number,
-        severity_text=record.levelname,
-        body=telemetry.carried(record.getMessage()),
-        attributes=telemetry.clean(attributes),
+def send(  # noqa: PLR0913, PLR0917  # as many as a record has; in a mapping they would cost twice as much
+    logger: Logger,
+    body: Any,
+    fields: dict[str, Any],
+    number: SeverityNumber,
+    word: str | None,
+    timestamp: int,
+    event_name: str | None = None,
+) -> None:
+    """Hand a log record to OpenTelemetry, in the current span and with what is bound here; its own fields win."""
+    here = bound()
+    logger.emit(
+        LogRecord(
+            timestamp=timestamp,
+            context=otel_context.get_current(),
+            severity_number=number,
+            severity_text=word,
+            body=body,
+            attributes={**here, **fields} if here else fields,
+            event_name=event_name,
+        )
     )
 
 
-_bridge = LogBridge()
+def allowed(kind: Hashable, source: str) -> bool:
+    """Tell whether one more of this kind may be reported; one that may not is counted, and told the first time."""
+    if limiter.of(kind).take():
+        return True
+    drop(kind, source)
+    return False
 
 
-def bridge_logging(*, hand_over: bool = True) -> None:
-    """Send the root logger's records to OpenTelemetry, also after the program sets up its logging anew.
+def drop(kind: Hashable, source: str) -> None:
+    """Count one that is not reported; the first time it is told."""
+    _dropped.at(source).add(1)
+    bucket = limiter.of(kind)
+    if not bucket.told:
+        bucket.told = True
+        telemetry.log.warning(TOO_MANY, source, state.event_rate, EVENTS_DROPPED.name)
 
-    Without `hand_over` they are only printed where Python would have: beside a handler of OpenTelemetry's own.
+
+def mute(logger: str) -> bool:
+    """Tell whether nothing of this logger is sent: telemetry is off, or speaks of itself, or someone while it exports.
+
+    Either of the latter could cause the next record, for ever.
     """
-    _bridge.hands_over = hand_over
-    root = logging.getLogger()
-    if _bridge in root.handlers:
-        return
-    root.addHandler(_bridge)
-    if not hasattr(logging.basicConfig, "__wrapped__"):
-        _follow_logging_setup()
+    return (
+        not state.level
+        or logger.startswith("opentelemetry.")
+        or bool(otel_context.get_value(_SUPPRESS_INSTRUMENTATION_KEY))
+    )
 
 
-def _follow_logging_setup() -> None:
-    """Put the bridge back after the standard library's ways to set logging up, which take all handlers off."""
-    from logging import config  # it costs an import of ours a fifth more
-
-    logging.basicConfig = _aside(logging.basicConfig)
-    config.fileConfig = _aside(config.fileConfig)
-    # dictConfig is often imported by name before we come, so the class that it calls is what we take
-    configurator: Any = config.dictConfigClass
-
-    class Configurator(configurator):  # type: ignore[misc]
-        def configure(self) -> None:
-            with _set_aside():
-                super().configure()
-
-    config.dictConfigClass = Configurator
+def failed(source: str, what: str, exc: Exception) -> None:
+    """Count a record that was lost to an error, and tell the first one."""
+    errors.at(source).add()
+    telemetry.warn_once("%s %r: not reported: %s: %s", source, what, type(exc).__name__, exc)
 
 
-def unbridge_logging() -> None:
-    """Send no more."""
-    logging.getLogger().removeHandler(_bridge)
-
-
-@contextmanager
-def _set_aside() -> Iterator[None]:
-    """Take the bridge off the root logger for a while: basicConfig does nothing where there is a handler already."""
-    root = logging.getLogger()
-    there = _bridge in root.handlers
-    if there:
-        root.handlers.remove(_bridge)
-    try:
-        yield
-    finally:
-        if there and _bridge not in root.handlers:
-            root.addHandler(_bridge)
-
-
-def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def without_bridge(*args: Any, **kwargs: Any) -> Any:
-        with _set_aside():
-            return function(*args, **kwargs)
-
-    return without_bridge
+def severity_of(level: int) -> SeverityNumber:
+    """Return the severity of a level of stdlib logging, which others have taken over."""
+    return next((number for least, number in _NUMBERS if level >= least), SeverityNumber.TRACE)

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from otel_llmon import metering, telemetry
-from otel_llmon.context import Place, leave, where
+from otel_llmon.context import Place, bound, leave, where
 from otel_llmon.decorating import decorated
 from otel_llmon.events import errors as _failed
 from otel_llmon.metering import _api, _bound, values
@@ -237,6 +237,8 @@ class Phase:
 
     def _make_span(self) -> trace.Span:
         facts = self._facts()
+        if fields := bound():
+            facts = {**fields, **facts}
         if self._attributes:
             facts.update(telemetry.clean(self._attributes))
         links = None

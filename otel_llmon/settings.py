@@ -68,6 +68,22 @@ class Settings:
         default=True,
         metadata=_row(forms.FLAG, "whether records of Python's `logging` are exported too"),
     )
+    event_rate: float = field(
+        default=1000.0,
+        metadata=_row(
+            forms.RATE,
+            "events of one name, and log lines of one place in the code, that are reported per second;"
+            " 10 seconds' worth may come at once; 0: no limit",
+        ),
+    )
+    baggage_keys: tuple[str, ...] = field(
+        default=(),
+        metadata=_row(
+            forms.NAMES,
+            "keys of the W3C baggage that log records, events and phases' spans carry, and that `bind()` hands on to"
+            " the services that are called",
+        ),
+    )
     max_value_length: int = field(
         default=8192,
         metadata=_row(forms.COUNT, "longest attribute string, in characters, that is handed on"),

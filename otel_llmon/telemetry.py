@@ -42,8 +42,10 @@ class _State:
     """What `configure()` and tests may change while emitters run."""
 
     __slots__ = (
+        "baggage_keys",
         "capture_content",
         "clock",
+        "event_rate",
         "genai_semconv",
         "level",
         "logger",
@@ -57,6 +59,8 @@ class _State:
         self.clock: Callable[[], float] = time.perf_counter
         self.level = DETAILED
         self.longest = 8192
+        self.event_rate = 1000.0
+        self.baggage_keys: tuple[str, ...] = ()
         self.genai_semconv: GenAISemconv = "legacy"
         self.capture_content = False
         self.tracer: trace.Tracer | None = None
@@ -68,6 +72,8 @@ class _State:
         """Take over what emitters need to know."""
         self.level = LEVELS[settings.level]
         self.longest = settings.max_value_length
+        self.event_rate = settings.event_rate
+        self.baggage_keys = settings.baggage_keys
         self.genai_semconv = settings.genai_semconv
         self.capture_content = settings.capture_content
 
@@ -91,16 +97,18 @@ def settle(*, last: bool) -> None:
 def tracer() -> trace.Tracer:
     """Return the tracer of the provider that is global now."""
     if state.tracer is None or _api._TRACER_PROVIDER is not state.tracer_provider:
-        state.tracer_provider = _api._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
+        provider = _api._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
         state.tracer = trace.get_tracer(SCOPE, _version())
+        state.tracer_provider = provider  # last: another thread that sees it takes the tracer as it is
     return state.tracer
 
 
 def logger() -> _logs.Logger:
     """Return the OpenTelemetry logger of the provider that is global now."""
     if state.logger is None or _logs_api._LOGGER_PROVIDER is not state.logger_provider:
-        state.logger_provider = _logs_api._LOGGER_PROVIDER  # likewise
+        provider = _logs_api._LOGGER_PROVIDER  # likewise
         state.logger = _logs.get_logger(SCOPE, _version())
+        state.logger_provider = provider
     return state.logger
 
 

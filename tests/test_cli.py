@@ -9,6 +9,7 @@ import pytest
 
 from otel_llmon import cli, semconv
 from otel_llmon.errors import NoDataError
+from otel_llmon.semconv import events
 from otel_llmon.settings import Settings
 
 
@@ -52,6 +53,16 @@ def test_metrics_for_programs_are_the_rows(llmon):
     printed = json.loads(out)
     assert [(row["name"], row["cap"]) for row in printed] == [(row.name, row.cap) for row in semconv.rows()]
     assert printed[0].keys() == {"name", "kind", "unit", "description", "attributes", "edges", "cap", "since"}
+
+
+def test_events_lists_the_vocabulary(llmon):
+    """Each event is one line with its fields; --json prints their meanings too."""
+    status, out, _ = llmon("events")
+    assert status == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["event", *(row.name for row in events.rows())]
+    assert "Fields: model, version, deployment" in out
+    printed = json.loads(llmon("events", "--json")[1])
+    assert [row["fields"] for row in printed] == [dict(row.fields) for row in events.rows()]
 
 
 def test_a_terminal_gets_a_table_with_unbroken_names(llmon, monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 
 import otel_llmon
 from otel_llmon import observers
-from otel_llmon.semconv import attributes, rows
+from otel_llmon.semconv import attributes, events, rows
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "otel_llmon").rglob("*.py"))
@@ -35,6 +35,20 @@ def test_every_row_is_whole(row):
     assert list(row.edges) == sorted(set(row.edges))
     assert 0 < row.cap < 2000, "the SDK takes 2,000 series for an instrument"
     assert not row.name.endswith(("_total", ".total_seconds", "_bytes"))
+
+
+@pytest.mark.parametrize("row", events.rows(), ids=lambda row: row.name)
+def test_every_event_is_whole(row):
+    """A name of a thing and what became of it, fields that can be typed, and words for all of them."""
+    assert row.name == "error" or re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)?", row.name)
+    assert row.severity in ("info", "warning", "error")
+    assert row.meaning.endswith(".")
+    assert row.fields
+    for field, meaning in row.fields.items():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", field)
+        assert meaning
+        assert not re.search(r"(?<!\.\.)\.$", meaning), "a meaning is no sentence"
+    assert [other.name for other in events.rows()].count(row.name) == 1
 
 
 def test_no_name_is_given_twice():

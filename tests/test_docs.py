@@ -8,10 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from sink import attributes as attributes_of
 
 from otel_llmon import cli, semconv, settings
+from otel_llmon.limiting import MOST, burst
 from otel_llmon.render.docs import metrics_page
-from otel_llmon.semconv import Metric, attributes
+from otel_llmon.semconv import Metric, attributes, events
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -60,6 +62,14 @@ def test_every_attribute_is_documented(printer):
     keys = {value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)}
     assert keys | {key for row in semconv.rows() for key in row.attributes} == set(attributes.MEANINGS)
     assert all(f"| `{key}` | {meaning} |" in page for key, meaning in attributes.MEANINGS.items())
+
+
+def test_every_event_is_documented(printer):
+    """Each row has its line and its fields."""
+    page = printer["FILES"]["docs/events.md"]
+    for row in events.rows():
+        assert f"| `{row.name}` | {row.severity} | {row.meaning} |" in page
+        assert all(f"| `{field}` | {meaning} |" in page for field, meaning in row.fields.items())
 
 
 def test_every_setting_is_documented(printer):
@@ -134,3 +144,48 @@ def test_the_quick_starts_program_does_what_it_says(program, sink):
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(span.name for span in sink.spans()) == ["embed", "embed", "embed", "ingest"]
     assert program(configured).stderr == ""
+
+
+@pytest.mark.row("L16")
+def test_the_page_of_logs_does_what_it_says(program, sink):
+    """Its blocks run one after the other; what they log arrives with its fields, and print is left alone."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "logs.md").read_text(), re.DOTALL)
+    done = program("import otel_llmon\notel_llmon.configure('app')\n" + "\n".join(blocks), OTEL_PYTHON_LOG_LEVEL="info")
+    assert done.returncode == 0, done.stderr
+    assert "embedded 32 documents in 1.7\n" in done.stdout
+    assert '"event": "embedded"' in done.stdout
+    assert '"fields": {"documents": 32}' in done.stderr
+    records = sorted(sink.logs(), key=lambda record: record.time_unix_nano)
+    found = [(record.body.string_value, record.severity_text, attributes_of(record)) for record in records]
+    own = re.compile(r"(?!code\.|exception\.)")
+    said = [
+        (body, level, {name: value for name, value in fields.items() if own.match(name)})
+        for body, level, fields in found
+    ]
+    bound = {"request": "4711", "tenant": "b"}
+    [warned] = [body for body, _, _ in found if "the old tokenizer goes away" in body]
+    assert said == [
+        ("slow answer", "WARNING", {"shard": "3", "seconds": "4.2"}),
+        ("no such key", "ERROR", {}),
+        ("checkpoint.saved", "INFO", {"step": "300", "path": "runs/7/300.pt"}),
+        ("error", "ERROR", {"operation": "read config"}),
+        ("queued", "WARNING", bound),
+        ("request.served", "INFO", bound),
+        ("embedded", "INFO", {"documents": "32", "seconds": "1.7"}),
+        (warned, "WARNING", {}),
+        ("embedded", "INFO", {"documents": "32"}),
+        ("embedded", "SUCCESS", {"documents": "32"}),
+        ("embedded", "INFO", {"documents": "32"}),
+    ]
+    assert [fields["exception.type"] for _, _, fields in found if "exception.type" in fields] == [
+        "KeyError",
+        "ValueError",
+    ]
+
+
+def test_the_page_of_logs_names_the_defaults_that_are():
+    """The rate and the burst are written out in it."""
+    page = (DOCS / "logs.md").read_text()
+    rate = settings.Settings().event_rate
+    assert f"{rate:,.0f} records a second are sent, and up to {burst(rate):,.0f} at once" in page
+    assert f"the {MOST + 1:,}st on" in page

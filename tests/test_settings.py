@@ -23,6 +23,8 @@ anything = st.builds(
     histograms=st.sampled_from(["explicit", "exponential"]),
     exit_timeout=st.floats(min_value=0, allow_infinity=False),
     log_bridge=st.booleans(),
+    event_rate=st.floats(min_value=0, allow_infinity=False),
+    baggage_keys=st.lists(names, unique=True, max_size=4).map(tuple),
     max_value_length=st.integers(min_value=1),
     service=st.none() | names,
     endpoint=st.sampled_from([None, "http://localhost:4318", "https://otel.example/prefix"]),

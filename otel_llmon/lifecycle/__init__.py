@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
-from otel_llmon import events, exporting, metering, observers, telemetry
+from otel_llmon import bridging, exporting, metering, observers, telemetry
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.lifecycle import exits, forks, providers, routes
 from otel_llmon.observers import check
@@ -63,9 +63,9 @@ class Handle:
             if not self._open:
                 return
             self._open = False
-            events.bridge_logging(hand_over=False)
+            bridging.bridge_logging(hand_over=False)
             exits.stop(self._pipes, seconds)
-            events.unbridge_logging()
+            bridging.unbridge_logging()
             self._doors.leave()
             self.unset_variables()
 
@@ -109,7 +109,7 @@ class Handle:
             self._doors.watch()
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self.after_fork)
-        events.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
+        bridging.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
 
     def join(self, settings: Settings) -> None:
         """Take what a later `configure()` says where the environment says nothing: the service's name, and no more."""
@@ -262,7 +262,7 @@ def after_instrument() -> None:
     if _handle is None:
         _adopt("another configurator was chosen")
     elif _logging_is_bridged():
-        events.bridge_logging(hand_over=False)
+        bridging.bridge_logging(hand_over=False)
 
 
 def _adopt(why: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from otel_llmon.semconv import Metric
+from otel_llmon.semconv.events import Event
 
 _NOTE = "<!-- Generated: `make docs` rewrites this page. -->"
 
@@ -17,6 +18,11 @@ _SETTINGS = """\
 The environment wins over the file, the file over the defaults. A name that is not in this table is an error in both.
 An empty value counts as unset, save for a list of names in the environment, where it means none.
 `llmon settings` shows what is in force and where it came from."""
+
+_EVENTS = """\
+`event("checkpoint.saved", {"step": 300})` reports one of these, or anything else by a name of your own. Those in this
+table mean the same in every program, and bring a severity of their own. Any further field may be given; one that is
+nearly spelt like one of the event's is warned about, once. `llmon events` prints the table."""
 
 
 class _Setting(NamedTuple):
@@ -51,6 +57,19 @@ def settings_page(rows: Iterable[tuple[str, str, str, str, str]], config: str) -
     )
     example = f"```yaml\n{settings[0].name}: {settings[0].default}\n```"
     parts = [_NOTE, "# Settings", _SETTINGS, f"Where `{config}` names a YAML file, it is read too:", example, table]
+    return "\n\n".join(parts) + "\n"
+
+
+def events_page(rows: Iterable[Event]) -> str:
+    """Return the page of the events that have fields of their own, each with its fields' meanings."""
+    rows = tuple(rows)
+    table = _table(
+        ("event", "severity", "what happened"), ((f"`{row.name}`", row.severity, row.meaning) for row in rows)
+    )
+    parts = [_NOTE, "# Events", _EVENTS, table, "## Fields"]
+    for row in rows:
+        fields = _table(("field", "meaning"), ((f"`{name}`", meaning) for name, meaning in row.fields.items()))
+        parts += [f"### `{row.name}`", fields]
     return "\n\n".join(parts) + "\n"
 
 

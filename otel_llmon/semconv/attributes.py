@@ -7,12 +7,14 @@ from typing import Final
 CODE_FILE: Final = "code.file.path"
 CODE_FUNCTION: Final = "code.function.name"
 CODE_LINE: Final = "code.line.number"
+CODE_STACKTRACE: Final = "code.stacktrace"
 CPU_MODE: Final = "cpu.mode"
 ERROR_TYPE: Final = "error.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 EXCEPTION_TYPE: Final = "exception.type"
 HTTP_STATUS: Final = "http.response.status_code"
+EVENT_NAME: Final = "otel.event.name"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
@@ -72,12 +74,14 @@ MEANINGS: Final = {
     CODE_FILE: "file that logged (log records only)",
     CODE_FUNCTION: "function that logged (log records only)",
     CODE_LINE: "line that logged (log records only)",
+    CODE_STACKTRACE: "how the program came to the line, where `stack_info` asked for it (log records only)",
     CPU_MODE: "what the CPU was doing: user, system, idle, iowait, ...",
     ERROR_TYPE: "class of the exception that ended the work",
     EXCEPTION_MESSAGE: "what a logged exception said (log records only)",
     EXCEPTION_STACKTRACE: "where a logged exception was raised (log records only)",
     EXCEPTION_TYPE: "class of a logged exception (log records only)",
     HTTP_STATUS: "status of the HTTP answer that failed a model call (spans only)",
+    EVENT_NAME: "in `extra=` of a log line: makes an event of this name of it (it is no attribute then)",
     METRIC_OVERFLOW: "true on the one series that takes what is past a metric's cap",
     SERVER_ADDRESS: "host of the server that was called",
     SERVER_PORT: "its port",
@@ -128,7 +132,7 @@ MEANINGS: Final = {
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
     REASON: "why a value was refused: type, not_finite, negative, attributes",
     SIGNAL: "traces, metrics or logs",
-    SOURCE: "the observer, gauge or metric that failed",
+    SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much",
     STATE: "running, finished or stopped",
 }
 """What each key says, for the printed docs."""
