@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -26,6 +26,20 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 SUCCESS, FAILURE, CANCELLATION = "success", "failure", "cancellation"
 _CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"))
 """Names of what ends work from outside, in asyncio, trio and Python itself; trio is not imported for its class."""
+
+
+class Watcher(Protocol):
+    """Told when code comes under a phase and when it leaves it: at its ends, and at each step of a generator."""
+
+    def came(self, place: tuple[str | None, str | None]) -> None:
+        """Code of the phase at `place`, its pipeline's name and its own, runs now in this thread."""
+
+    def went(self, place: tuple[str | None, str | None]) -> None:
+        """It runs no more."""
+
+
+watchers: list[Watcher] = []
+"""Empty, unless something is measured beside how long phases take."""
 
 _duration = metering.Histogram(rows.PHASE_DURATION)
 _active = metering.Presence(rows.PHASE_ACTIVE)
@@ -106,6 +120,8 @@ class Phase:
             self._start_span()
         lane.present[self] = lane.active
         self._in = where.set(lane.place)
+        if watchers:
+            _came(lane.place)
         clock = state.clock
         self._started = clock()
         return self
@@ -124,6 +140,8 @@ class Phase:
         if self._token is not None:
             leave(self._token)
         if self._in is not None:
+            if watchers:
+                _went(self._lane.place)
             try:  # noqa: SIM105  # its call costs as much as what is in it
                 where.reset(self._in)
             except ValueError:  # as in leave()
@@ -156,6 +174,7 @@ class Phase:
 
     def _step_aside(self) -> None:
         """Be current no more, while the clock runs on."""
+        _went(self._lane.place)
         if self._token is not None:
             leave(self._token)
         leave(self._in)
@@ -285,9 +304,26 @@ def _end_span(span: trace.Span, error: BaseException | None) -> None:
         _tell_failure(exc)
 
 
-def _tell_failure(exc: Exception) -> None:
-    _failed.at("traces").add()
-    telemetry.warn_once("a phase's span is lost: %s: %s", type(exc).__name__, exc)
+def _came(place: tuple[str | None, str | None]) -> None:
+    for watcher in watchers:
+        try:
+            watcher.came(place)
+        except Exception as exc:  # what measures must not break what is measured
+            _tell_failure(exc, "phases")
+
+
+def _went(place: tuple[str | None, str | None]) -> None:
+    for watcher in watchers:
+        try:
+            watcher.went(place)
+        except Exception as exc:
+            _tell_failure(exc, "phases")
+
+
+def _tell_failure(exc: Exception, what: str = "traces") -> None:
+    _failed.at(what).add()
+    lost = "span" if what == "traces" else "measurement"
+    telemetry.warn_once("a phase's %s is lost: %s: %s", lost, type(exc).__name__, exc)
 
 
 def outcome(error: BaseException) -> str:
@@ -308,9 +344,11 @@ class _Step:
     def __enter__(self) -> None:
         span = self._phase._span
         self._in = where.set(self._phase._lane.place)
+        _came(self._phase._lane.place)
         self._token = None if span is None else otel_context.attach(trace.set_span_in_context(span))
 
     def __exit__(self, *_: object) -> None:
+        _went(self._phase._lane.place)
         if self._token is not None:
             leave(self._token)
         leave(self._in)
