@@ -59,7 +59,8 @@ def run(  # noqa: PLR0913, PLR0917  # the options that there are
             measure(contenders, runs, warmup, environ, step)
         found = _compared(contenders, by, fail_above)
         if found is not None and found.verdict == "regression":
-            tell_regression(contenders[0], *(getattr(each, by) for each in contenders), found.ratio or 0.0)
+            candidate, baseline = (getattr(each, by) for each in contenders)
+            tell_regression(contenders[0], candidate, baseline, found.ratio or 0.0)
     if json:
         as_json(_facts(contenders, found))
     else:

@@ -37,7 +37,7 @@ class Comparison(NamedTuple):
     """How much slower the candidate is: 1.3 is 30 %. The interval holds the true ratio in 95 of 100 cases."""
 
     verdict: str
-    """What the interval shows: regression, improvement, none (it lies within the tolerance) or insufficient."""
+    """What the interval shows: regression, improvement, none (it does not exceed the tolerance) or insufficient."""
 
     ratio: float | None
     low: float | None
@@ -104,7 +104,7 @@ def _judged(ratio: float, ratios: Numbers, tolerance: float) -> Comparison:
         return Comparison("regression", ratio, low, high, why)
     if ratio < 1 / tolerance and high < 1:
         return Comparison("improvement", ratio, low, high, why)
-    if 1 / tolerance <= low and high <= tolerance:
+    if high <= tolerance:
         return Comparison("none", ratio, low, high, why)
     return Comparison("insufficient", ratio, low, high, f"{why}: too wide a range, measure more")
 
