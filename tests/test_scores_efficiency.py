@@ -124,6 +124,7 @@ def test_twice_the_time_conveys_half(w, r, h, t, ctx, alpha):  # noqa: PLR0917
 def test_without_w_r_or_h_nothing_is_conveyed(parts, t, ctx):
     """Zero, whatever the context; even alpha 0, which would make 1 of it."""
     assert conveyance.conveyance(*parts, t, ctx, 0).value == 0
+    assert conveyance.conveyance(1e200, 1e200, 0, t, ctx).value == 0
 
 
 def test_context_is_the_mean_of_its_components():

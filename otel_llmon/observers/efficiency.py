@@ -24,6 +24,9 @@ from otel_llmon.scores.efficiency import utilization
 from otel_llmon.semconv import efficiency as rows
 from otel_llmon.semconv.attributes import RESOURCE
 
+TICK = 0.01
+"""Seconds, at most, by which the system is late when it tells of another thread's clock."""
+
 ROWS = (rows.RESOURCE_UTILIZATION,)
 
 
@@ -95,12 +98,14 @@ class Account:
             for thread in self._threads.values():
                 own = self._clock_of(thread.number)
                 if own is not None:
-                    self._charge(thread, own)
+                    self._charge(thread, own, TICK)
 
-    def _charge(self, thread: _Thread, own: float) -> None:
+    def _charge(self, thread: _Thread, own: float, late: float = 0.0) -> None:
         whole = self._whole()
         alone = len(self._threads) == 1 and thread.joined == self._joined
         seconds = max(whole - thread.whole if alone else own - thread.own, 0.0)
+        if alone:  # what was late is in `seconds`, and must not count again
+            own = min(own + late, thread.own + seconds)
         self._mark(thread, max(own, thread.own), whole)
         self.used += seconds
         efficiency.charge_cpu(seconds, thread.open[-1])
@@ -110,7 +115,7 @@ class Account:
         thread.joined = self._joined if len(self._threads) == 1 else -1
 
     def _clock_of(self, number: int) -> float | None:
-        """Return what `time.thread_time()` would say in another thread; it may be a tick late."""
+        """Return what `time.thread_time()` would say in another thread."""
         try:
             return int((self._tasks / str(number) / "schedstat").read_bytes().split()[0]) / 1e9
         except (OSError, ValueError, IndexError):
