@@ -32,6 +32,16 @@ def at(level: int, *, plain: bool = False) -> Place:
     return place
 
 
+@contextmanager
+def counted() -> Iterator[dict[str, Any]]:
+    """Return the place of `phase` where CPU seconds are counted by phase."""
+    from otel_llmon.observers.efficiency import watch
+
+    observe = watch()  # counts for as long as it is kept
+    with at(telemetry.BASIC)() as made:
+        yield made | {"observe": observe}
+
+
 class Nothing:
     """The yardstick: about the least that a context manager of one's own can cost."""
 
@@ -57,6 +67,7 @@ FIGURES = (
     Figure("phase, disabled", Loop(_PHASE, at(telemetry.DISABLED), 20_000), _BARE, plus=0.25 * MICROSECOND),
     Figure("phase, basic", Loop(_PHASE, at(telemetry.BASIC), 10_000), _BARE, plus=1.5 * MICROSECOND),
     Figure("phase, basic, user's plain exporter", Loop(_PHASE, at(telemetry.BASIC, plain=True), 1_000), _BARE),
+    Figure("phase, basic, CPU seconds counted", Loop(_PHASE, counted, 2_000), _BARE),
     Figure("phase, detailed", Loop(_PHASE, _DETAILED, 400), _BARE, 1.15, MICROSECOND),
     Figure(
         "phase, detailed, 3 attributes",

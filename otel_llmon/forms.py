@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from otel_llmon.prices import Prices
+
 
 class Headers(tuple[tuple[str, str], ...]):
     """HTTP headers, as pairs of name and value. What they hold may be a password and is printed nowhere."""
@@ -120,8 +122,9 @@ TEXT = Form("a name", _text)
 NAMES = Form("names with commas between them, or none", _names)
 SECONDS = Form("a number of seconds, 0 or more", _seconds)
 SECONDS_ABOVE_ZERO = Form("a number of seconds above 0", _seconds_above_zero)
-RATE = Form("a number, 0 or more", _seconds)
+NUMBER = Form("a number, 0 or more", _seconds)
 COUNT = Form("a whole number, 1 or more", _count)
 FLAG = Form("true or false", _flag)
 URL = Form("a URL such as http://localhost:4318", _url)
+PRICES = Form('a mapping such as {"cpu_hour": 0.04, "models": {"gpt-4o": {"input": 2.5, "output": 10}}}', Prices.parse)
 HEADERS = Form("name=value with commas between them, a comma in a value as %2C", _headers, secret=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -28,6 +28,20 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 SUCCESS, FAILURE, CANCELLATION = "success", "failure", "cancellation"
 _CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"))
 """Names of what ends work from outside, in asyncio, trio and Python itself; trio is not imported for its class."""
+
+
+class Watcher(Protocol):
+    """Told when code comes under a phase and when it leaves it: at its ends, and at each step of a generator."""
+
+    def came(self, place: tuple[str | None, str | None]) -> None:
+        """Code of the phase at `place`, its pipeline's name and its own, runs now in this thread."""
+
+    def went(self, place: tuple[str | None, str | None]) -> None:
+        """It runs no more."""
+
+
+watchers: list[Watcher] = []
+"""Empty, unless something is measured beside how long phases take."""
 
 _duration = metering.Histogram(rows.PHASE_DURATION)
 _active = metering.Presence(rows.PHASE_ACTIVE)
@@ -131,11 +145,13 @@ class Phase:
         self._outer = outer = here[2]
         self._place = place = lane.place if outer is None else self._join(outer)
         self._in = where.set(place)
+        if watchers:
+            _came(lane)
         clock = state.clock
         self._started = clock()
         return self
 
-    def __exit__(
+    def __exit__(  # noqa: C901  # each of its steps is one that most phases have
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
         if self._started is None:
@@ -149,6 +165,8 @@ class Phase:
         if self._token is not None:
             leave(self._token)
         if self._in is not None:
+            if watchers:
+                _went(self._lane)
             try:  # noqa: SIM105  # its call costs as much as what is in it
                 where.reset(self._in)
             except ValueError:  # as in leave()
@@ -204,6 +222,7 @@ class Phase:
 
     def _step_aside(self) -> None:
         """Be current no more, while the clock runs on."""
+        _went(self._lane)
         if self._token is not None:
             leave(self._token)
         leave(self._in)
@@ -331,9 +350,26 @@ def _end_span(span: trace.Span, error: BaseException | None, more: _More | None)
         _tell_failure(exc)
 
 
-def _tell_failure(exc: Exception) -> None:
-    _failed.at("traces").add()
-    telemetry.warn_once("a phase's span is lost: %s: %s", type(exc).__name__, exc)
+def _came(lane: Lane) -> None:
+    for watcher in watchers:
+        try:
+            watcher.came(lane.place[:2])
+        except Exception as exc:  # what measures must not break what is measured
+            _tell_failure(exc, "phases")
+
+
+def _went(lane: Lane) -> None:
+    for watcher in watchers:
+        try:
+            watcher.went(lane.place[:2])
+        except Exception as exc:
+            _tell_failure(exc, "phases")
+
+
+def _tell_failure(exc: Exception, what: str = "traces") -> None:
+    _failed.at(what).add()
+    lost = "span" if what == "traces" else "measurement"
+    telemetry.warn_once("a phase's %s is lost: %s: %s", lost, type(exc).__name__, exc)
 
 
 def outcome(error: BaseException) -> str:
@@ -354,9 +390,11 @@ class _Step:
     def __enter__(self) -> None:
         span = self._phase._span
         self._in = where.set(self._phase._place)
+        _came(self._phase._lane)
         self._token = None if span is None else otel_context.attach(trace.set_span_in_context(span))
 
     def __exit__(self, *_: object) -> None:
+        _went(self._phase._lane)
         if self._token is not None:
             leave(self._token)
         leave(self._in)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from otel_llmon import forms
 from otel_llmon.errors import SettingsError
+from otel_llmon.prices import NotAllowedError, Prices
 
 Level = Literal["disabled", "basic", "detailed", "profiling"]
 Histograms = Literal["explicit", "exponential"]
@@ -71,7 +72,7 @@ class Settings:
     event_rate: float = field(
         default=1000.0,
         metadata=_row(
-            forms.RATE,
+            forms.NUMBER,
             "events of one name, and log lines of one place in the code, that are reported per second;"
             " 10 seconds' worth may come at once; 0: no limit",
         ),
@@ -98,6 +99,22 @@ class Settings:
     capture_content: bool = field(
         default=False,
         metadata=_row(forms.FLAG, "whether prompts and answers are put on the spans of model calls"),
+    )
+    prices: Prices = field(
+        default=Prices(),  # it cannot be changed
+        metadata=_row(
+            forms.PRICES,
+            "US dollars for an hour of a CPU, of a GPU, of a GB of memory, for a kWh,"
+            " and for a million tokens of a model; unset: no cost is counted",
+        ),
+    )
+    carbon_intensity: float | None = field(
+        default=None,
+        metadata=_row(forms.NUMBER, "grams of CO2 for one kWh; unset: none are counted"),
+    )
+    conveyance_alpha: float = field(
+        default=1.5,
+        metadata=_row(forms.NUMBER, "how much context weighs in Conveyance: the exponent of Ctx"),
     )
     service: str | None = field(
         default=None,
@@ -188,6 +205,8 @@ def spelt(value: object) -> str:
             return str(value).lower()
         case forms.Headers():
             return value.hidden()
+        case Prices():
+            return value.spelt()
         case tuple():
             return ",".join(value) or "none"
     return _without_password(str(value))
@@ -249,6 +268,8 @@ def _parsed(row: Field[Any], raw: object, label: str) -> Any:
     form: forms.Form = row.metadata["form"]
     try:
         return form.parse(raw)
+    except NotAllowedError as exc:
+        raise SettingsError(f"{label}{exc}") from None
     except (ValueError, KeyError, OverflowError):
         found = "***" if form.secret else _without_password(repr(raw))
         raise SettingsError(f"{label}={found}: expected {form.expected}") from None

@@ -14,6 +14,7 @@ from opentelemetry._logs import _internal
 
 from otel_llmon.errors import LlmonError
 from otel_llmon.metering import SCOPE, values
+from otel_llmon.prices import Prices
 from otel_llmon.semconv import attributes as key
 from otel_llmon.settings import GenAISemconv, Settings
 
@@ -44,13 +45,16 @@ class _State:
     __slots__ = (
         "baggage_keys",
         "capture_content",
+        "carbon_intensity",
         "clock",
+        "conveyance_alpha",
         "event_rate",
         "genai_semconv",
         "level",
         "logger",
         "logger_provider",
         "longest",
+        "prices",
         "tracer",
         "tracer_provider",
     )
@@ -63,6 +67,9 @@ class _State:
         self.baggage_keys: tuple[str, ...] = ()
         self.genai_semconv: GenAISemconv = "legacy"
         self.capture_content = False
+        self.prices = Prices()
+        self.carbon_intensity: float | None = None
+        self.conveyance_alpha = 1.5
         self.tracer: trace.Tracer | None = None
         self.tracer_provider: Any = None
         self.logger: _logs.Logger | None = None
@@ -76,6 +83,9 @@ class _State:
         self.baggage_keys = settings.baggage_keys
         self.genai_semconv = settings.genai_semconv
         self.capture_content = settings.capture_content
+        self.prices = settings.prices
+        self.carbon_intensity = settings.carbon_intensity
+        self.conveyance_alpha = settings.conveyance_alpha
 
 
 state = _State()

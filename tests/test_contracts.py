@@ -20,7 +20,7 @@ from otel_llmon.semconv import attributes, events, rows
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "otel_llmon").rglob("*.py"))
 UPSTREAM = ("system.", "process.", "hw.", "http.", "gen_ai.", "db.", "cpython.", "container.")
-UNIT = re.compile(r"1|s|By|J|W|Hz|Cel|\{[a-z_]+\}")
+UNIT = re.compile(r"1|s|By|By\.s|g|J|W|Hz|Cel|\{[A-Za-z_]+\}")
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)

@@ -143,7 +143,7 @@ def test_all_observers_share_one_thread(sampler):
 
 def test_an_observer_that_is_not_known_is_an_error_that_names_the_others():
     """The caller can put it right."""
-    with pytest.raises(SettingsError, match="observer 'gpus': expected one of host, process"):
+    with pytest.raises(SettingsError, match="observer 'gpus': expected one of efficiency, host, process"):
         attach("gpus")
 
 

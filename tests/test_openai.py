@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from otel_llmon import phase, telemetry
 from otel_llmon.instrumentors.openai import OpenAIInstrumentor
+from otel_llmon.prices import Prices, TokenPrice
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv.genai import CALL_SECONDS
 from otel_llmon.testing import Recorder
@@ -196,6 +197,22 @@ def test_duration_and_tokens_are_metrics(client, recorder):
     assert duration.exemplars[0].span_id in {span.context.span_id for span in recorder.finished}
     tokens = {point.attributes[key.GEN_AI_TOKEN_TYPE]: point.sum for point in points["gen_ai.client.token.usage"]}
     assert tokens == {"input": 15, "output": 15}
+
+
+def test_a_model_with_a_price_has_a_cost(client, recorder, monkeypatch):
+    """Of 5 tokens of the prompt 2 came from the cache; a stream counts where it was asked for, not where it is read."""
+    monkeypatch.setattr(telemetry.state, "prices", Prices(models={"parrot": TokenPrice(2e6, 10e6, cached=1e6)}))
+    with phase("answer"):
+        client.chat.completions.create(model="parrot", messages=ASKED)
+        stream = client.chat.completions.create(
+            model="parrot", messages=ASKED, stream=True, stream_options={"include_usage": True}
+        )
+    assert len(list(stream)) > 1
+    paid = {key.PHASE: "answer", key.GEN_AI_REQUEST_MODEL: "parrot"}
+    spent = recorder.points()["gen_ai.client.token.usage"]
+    tokens = {point.attributes[key.GEN_AI_TOKEN_TYPE]: point.sum for point in spent}
+    assert recorder.value("llmon.cost", {key.RESOURCE: "output_tokens", **paid}) == 10 * tokens["output"]
+    assert recorder.value("llmon.cost", {key.RESOURCE: "input_tokens", **paid}) == 2 * (3 * 2 + 2)
 
 
 def test_the_newer_convention_counts_tokens(client, recorder, semconv):

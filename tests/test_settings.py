@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from otel_llmon import settings
 from otel_llmon.errors import LlmonError, SettingsError
+from otel_llmon.prices import Prices, TokenPrice
 from otel_llmon.settings import CONFIG, Settings, effective
 
 names = st.text(string.ascii_lowercase, min_size=1, max_size=8).filter(lambda name: name != "none")
@@ -26,6 +27,14 @@ anything = st.builds(
     event_rate=st.floats(min_value=0, allow_infinity=False),
     baggage_keys=st.lists(names, unique=True, max_size=4).map(tuple),
     max_value_length=st.integers(min_value=1),
+    prices=st.builds(
+        Prices,
+        cpu_hour=st.none() | st.floats(0, 1e9),
+        kwh=st.none() | st.floats(0, 1e9),
+        models=st.dictionaries(st.text(min_size=1), st.builds(TokenPrice, st.floats(0, 1e9), st.floats(0, 1e9))),
+    ),
+    carbon_intensity=st.none() | st.floats(0, 1e9),
+    conveyance_alpha=st.floats(0, 10),
     service=st.none() | names,
     endpoint=st.sampled_from([None, "http://localhost:4318", "https://otel.example/prefix"]),
     loki_url=st.sampled_from(["http://127.0.0.1:3100", "https://loki.example/prefix"]),
@@ -258,6 +267,54 @@ def test_headers_are_printed_nowhere():
     loaded = Settings.load({"OTEL_LLMON_BACKEND_HEADERS": "Authorization=topsecret"})
     assert settings.spelt(loaded.backend_headers) == "Authorization=***"
     assert "topsecret" not in f"{loaded!r} {loaded} {loaded.backend_headers}"
+
+
+PRICES = """
+prices:
+  cpu_hour: 0.05
+  gpu_hour: 2
+  models:
+    gpt-4o: {input: 2.5, output: 10, cached: 1.25}
+    4: {input: 1}
+"""
+
+
+def test_prices_are_a_mapping_in_the_file_and_json_in_the_environment(llmon_yaml):
+    """What is not said has no price; a model's name is text, whatever YAML takes it for."""
+    prices = Settings.load({}, llmon_yaml(PRICES)).prices
+    assert (prices.cpu_hour, prices.gpu_hour, prices.kwh) == (0.05, 2.0, None)
+    assert prices.models == {"gpt-4o": TokenPrice(2.5, 10, 1.25), "4": TokenPrice(1)}
+    assert Settings.load({"OTEL_LLMON_PRICES": settings.spelt(prices)}).prices == prices
+    assert hash(Settings(prices=prices)) == hash(Settings(prices=prices))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("cpu_hours: 1", "prices.cpu_hours: unknown price, did you mean 'cpu_hour'"),
+        ("disk: 1", "prices.disk: unknown price, expected one of cpu_hour, gpu_hour, memory_gb_hour, kwh, models"),
+        ("cpu_hour: cheap", "prices.cpu_hour='cheap': expected a number, 0 or more"),
+        ("kwh: -1", "prices.kwh=-1: expected a number, 0 or more"),
+        ("kwh: .nan", "prices.kwh=nan: expected a number, 0 or more"),
+        ("kwh: true", "prices.kwh=True: expected a number, 0 or more"),
+        ("models: [gpt-4o]", "prices.models=['gpt-4o']: expected models with their prices"),
+        ("models: {gpt-4o: 2.5}", "prices.models.gpt-4o=2.5: expected a mapping of input, output, cached"),
+        ("models: {gpt-4o: {output: 1}}", "prices.models.gpt-4o={'output': 1}: expected input: a number, 0 or more"),
+        ("models: {m: {input: 1, outptu: 1}}", "prices.models.m.outptu: unknown price, did you mean 'output'"),
+        ("models: {m: {input: x}}", "prices.models.m.input='x': expected a number, 0 or more"),
+    ],
+)
+def test_a_wrong_price_is_named_where_it_stands(llmon_yaml, given, said):
+    """The way to it, what was found, what is expected."""
+    assert refusal(file=llmon_yaml(f"prices:\n  {given}\n")) == f"llmon.yaml: {said}"
+
+
+@pytest.mark.parametrize("given", ["{", "[1]", "3", "cheap"])
+def test_prices_that_are_no_mapping_are_refused_with_an_example(given):
+    """In the environment they are JSON."""
+    assert refusal({"OTEL_LLMON_PRICES": given}).startswith(
+        f'OTEL_LLMON_PRICES={given!r}: expected a mapping such as {{"cpu_hour": 0.04,'
+    )
 
 
 def test_settings_do_not_change():

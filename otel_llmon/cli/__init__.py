@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from otel_llmon.errors import LlmonError
 
-COMMANDS = ("doctor", "events", "metrics", "run", "settings", "stack", "view")
+COMMANDS = ("bench", "doctor", "events", "metrics", "run", "settings", "stack", "view")
 """A module each, with a function `run`, or an `app` where there are commands below it; loaded when called."""
 
 

@@ -12,8 +12,8 @@ from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from otel_llmon import events, telemetry
-from otel_llmon.context import leave
+from otel_llmon import efficiency, events, telemetry
+from otel_llmon.context import leave, where
 from otel_llmon.instrumentors import Given, Patch, Received, content, conventions
 from otel_llmon.phases import CANCELLATION, FAILURE, outcome
 from otel_llmon.semconv import attributes as key
@@ -75,6 +75,7 @@ class Call:
         "expected",
         "given",
         "patch",
+        "place",
         "received",
         "span",
         "started",
@@ -85,6 +86,7 @@ class Call:
         self.patch, self.given = patch, given
         self.course = conventions.course(patch.operation, patch.target(owner, given))
         self.received = Received()
+        self.place = where.get()[:2]
         self.expected = 1
         self._asked: Mapping[str, Any] = {}
         self.span: trace.Span | None = None
@@ -180,6 +182,8 @@ class Call:
         for record in lane.durations:
             record(seconds, span)
         conventions.spend(lane, received, span)
+        if state.prices.models:
+            self._charge()
         if span is None:
             return
         if span.is_recording():
@@ -188,6 +192,11 @@ class Call:
                 facts |= _told_by(error, span)
             span.set_attributes(telemetry.clean(facts))
         span.end(self._began + int(seconds * 1e9))  # the metric says the same
+
+    def _charge(self) -> None:
+        received = self.received
+        tokens = {"input": received.input_tokens, "output": received.output_tokens, "cached": received.cache_read}
+        efficiency.charge_tokens(self.course.facts.get(key.GEN_AI_REQUEST_MODEL), received.model, tokens, self.place)
 
 
 def _told_by(error: BaseException, span: trace.Span) -> dict[str, Any]:

@@ -21,7 +21,11 @@ from otel_llmon.events import errors
 from otel_llmon.metering import Reading, values
 from otel_llmon.semconv import Metric
 
-OBSERVERS = {"host": "otel_llmon.observers.host", "process": "otel_llmon.observers.process"}
+OBSERVERS = {
+    "efficiency": "otel_llmon.observers.efficiency",
+    "host": "otel_llmon.observers.host",
+    "process": "otel_llmon.observers.process",
+}
 
 Observe = Callable[[], Iterable[Reading]]
 

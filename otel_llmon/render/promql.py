@@ -13,6 +13,8 @@ WINDOW = "$__rate_interval"
 _UNITS = {
     "s": "seconds",
     "By": "bytes",
+    "By.s": "By_s",
+    "g": "grams",
     "J": "joules",
     "W": "watts",
     "Hz": "hertz",

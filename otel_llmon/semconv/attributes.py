@@ -20,6 +20,7 @@ SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 SERVICE_NAME: Final = "service.name"
 SYSTEM_MEMORY_STATE: Final = "system.memory.state"
+VCS_REVISION: Final = "vcs.ref.head.revision"
 
 GEN_AI_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
 GEN_AI_CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
@@ -55,17 +56,25 @@ OPENAI_FINGERPRINT: Final = "openai.response.system_fingerprint"
 OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 
+BENCHMARK: Final = "llmon.benchmark"
+BENCHMARK_BASELINE: Final = "llmon.benchmark.baseline_seconds"
+BENCHMARK_RATIO: Final = "llmon.benchmark.ratio"
+BENCHMARK_SECONDS: Final = "llmon.benchmark.seconds"
+BUILD: Final = "llmon.build"
 CHUNKS: Final = "llmon.stream.chunks"
+COMPONENT: Final = "llmon.component"
 KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
 ATTEMPT: Final = "llmon.attempt"
 ITEMS: Final = "llmon.items"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
+PART: Final = "llmon.part"
 PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
 REASON: Final = "llmon.reason"
+RESOURCE: Final = "llmon.resource"
 SIGNAL: Final = "llmon.signal"
 SOURCE: Final = "llmon.source"
 STATE: Final = "llmon.state"
@@ -87,6 +96,7 @@ MEANINGS: Final = {
     SERVER_PORT: "its port",
     SERVICE_NAME: "name of the program that reports (resources only)",
     SYSTEM_MEMORY_STATE: "used, free, cached or buffers",
+    VCS_REVISION: "commit that was measured",
     GEN_AI_CACHE_CREATION_TOKENS: "prompt tokens that the provider put into its cache; the name up to v1.41 (spans only)",
     GEN_AI_CACHE_READ_TOKENS: "prompt tokens that came from the provider's cache (spans only)",
     GEN_AI_CACHE_WRITE_TOKENS: "prompt tokens that the provider put into its cache (spans only)",
@@ -120,17 +130,25 @@ MEANINGS: Final = {
     OPENAI_FINGERPRINT: "fingerprint of the configuration that answered (spans only)",
     OPENAI_REQUEST_TIER: "service tier asked for (spans only)",
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
+    BENCHMARK: "name of what `llmon bench` runs",
+    BENCHMARK_BASELINE: "median of the command that `llmon bench` compares with (log records only)",
+    BENCHMARK_RATIO: "how many times as long it takes (log records only)",
+    BENCHMARK_SECONDS: "median of the command that was measured (log records only)",
+    BUILD: "name of the build that was measured",
     CHUNKS: "chunks of a stream that arrived (spans only)",
+    COMPONENT: "component of Conveyance's context: L, I, A or G",
     KEEP: "true on a span whose trace tail sampling must keep (spans only)",
     AFTER: "phase that ran before, though it was declared to come later (span events only)",
     ATTEMPT: "which attempt this is, from 2 on; the span links to the attempt before (spans only)",
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     OPERATION: "name given to `progress()`",
     OUTCOME: "phases: success, failure or cancellation; progress: completed; spans of model calls: cancellation, where the client stopped",
+    PART: "part of the efficiency score: utilization, success or throughput",
     PHASE: "name given to `phase()`",
     PIPELINE: "name of the `pipeline()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
     REASON: "why a value was refused: type, not_finite, negative, attributes",
+    RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
     SIGNAL: "traces, metrics or logs",
     SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much",
     STATE: "running, finished or stopped",
