@@ -12,10 +12,13 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from opentelemetry import context, propagate, trace
 
+from otel_llmon import telemetry
 from otel_llmon.context import where
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+SERVICE = "OTEL_SERVICE_NAME"
 
 Headers = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
@@ -40,9 +43,14 @@ def continued(headers: Headers) -> Iterator[None]:
 
 
 def child_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment for a child process, this one's or the one given, in which `configure()` goes on here."""
-    carried = {name.upper(): value for name, value in inject().items()}
-    return {**(os.environ if environ is None else environ), **carried}
+    """Return an environment for a child process, this one's or the one given, in which `configure()` goes on here.
+
+    The name that `configure()` gave this service is not the child's; one that the user set in the environment is.
+    """
+    environ = os.environ if environ is None else environ
+    ours = telemetry.state.variables.get(SERVICE)
+    kept = {name: value for name, value in environ.items() if ours is None or (name, value) != (SERVICE, ours)}
+    return kept | {name.upper(): value for name, value in inject().items()}
 
 
 def follow(environ: Mapping[str, str] | None = None) -> None:

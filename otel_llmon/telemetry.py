@@ -51,12 +51,14 @@ class _State:
         "longest",
         "tracer",
         "tracer_provider",
+        "variables",
     )
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.perf_counter
         self.level = DETAILED
         self.longest = 8192
+        self.variables: dict[str, str] = {}
         self.genai_semconv: GenAISemconv = "legacy"
         self.capture_content = False
         self.tracer: trace.Tracer | None = None

@@ -112,6 +112,7 @@ class Handle:
     def set_variables(self) -> None:
         """Set the `OTEL_*` defaults that nobody has set; children and instrumentors read them too."""
         self._variables |= providers.environment(self.settings)
+        telemetry.state.variables = self._variables
         os.environ.update(self._variables)
 
     def unset_variables(self) -> None:
