@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_llmon.batches import batch as batch
+    from otel_llmon.carrying import carry as carry
+    from otel_llmon.carrying import child_environ as child_environ
+    from otel_llmon.carrying import continued as continued
+    from otel_llmon.carrying import inject as inject
     from otel_llmon.context import bind as bind
     from otel_llmon.events import event as event
     from otel_llmon.lifecycle import configure as configure
@@ -18,16 +22,34 @@ if TYPE_CHECKING:
 _HOMES = {
     "batch": "batches",
     "bind": "context",
+    "carry": "carrying",
+    "child_environ": "carrying",
     "configure": "lifecycle",
+    "continued": "carrying",
     "event": "events",
     "gauge": "observers",
+    "inject": "carrying",
     "phase": "phases",
     "pipeline": "pipelines",
     "progress": "progress",
     "shutdown": "lifecycle",
 }
 
-__all__ = ["batch", "bind", "configure", "event", "gauge", "phase", "pipeline", "progress", "shutdown"]
+__all__ = [
+    "batch",
+    "bind",
+    "carry",
+    "child_environ",
+    "configure",
+    "continued",
+    "event",
+    "gauge",
+    "inject",
+    "phase",
+    "pipeline",
+    "progress",
+    "shutdown",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,6 +57,7 @@ class _State:
         "prices",
         "tracer",
         "tracer_provider",
+        "variables",
     )
 
     def __init__(self) -> None:
@@ -65,6 +66,7 @@ class _State:
         self.longest = 8192
         self.event_rate = 1000.0
         self.baggage_keys: tuple[str, ...] = ()
+        self.variables: dict[str, str] = {}
         self.genai_semconv: GenAISemconv = "legacy"
         self.capture_content = False
         self.prices = Prices()

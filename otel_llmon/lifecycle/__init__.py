@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
-from otel_llmon import bridging, exporting, metering, observers, telemetry
+from otel_llmon import bridging, carrying, exporting, metering, observers, telemetry
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.lifecycle import exits, forks, providers, routes
 from otel_llmon.observers import check
@@ -100,6 +100,7 @@ class Handle:
             return
         routes.watch()
         self._pipes = providers.build(missing, version)
+        carrying.follow()
         metering.use_exponential(on=self.settings.histograms == "exponential" or _exponential_asked())
         metering.bind()
         observers.attach(*self.settings.observers, every=self.settings.observer_interval)
@@ -127,6 +128,7 @@ class Handle:
     def set_variables(self) -> None:
         """Set the `OTEL_*` defaults that nobody has set; children and instrumentors read them too."""
         self._variables |= providers.environment(self.settings)
+        telemetry.state.variables = self._variables
         os.environ.update(self._variables)
 
     def unset_variables(self) -> None:

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_llmon import exporting
-from otel_llmon.lifecycle import forks
+from otel_llmon.lifecycle import forks, workers
 from otel_llmon.settings import Settings
 
 
@@ -69,6 +69,7 @@ def build(signals: Iterable[str], version: str | None = None) -> Pipes:
     names = {signal: sdk._get_exporter_names(signal) if signal in signals else [] for signal in _BUILDERS}  # type: ignore[arg-type]
     found: dict[str, dict[str, Any]] = dict(zip(_BUILDERS, sdk._import_exporters(*names.values()), strict=True))
     resource = Resource.create({"telemetry.auto.version": version} if version else {})
+    resource = Resource(workers.detected()).merge(resource)  # what the user says goes before
     identity = forks.Identity(resource)
     resource = resource.merge(Resource({forks.INSTANCE: identity.instance}))
     pipes = Pipes(identity=identity)

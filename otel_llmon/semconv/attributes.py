@@ -15,6 +15,9 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 EXCEPTION_TYPE: Final = "exception.type"
 HTTP_STATUS: Final = "http.response.status_code"
 EVENT_NAME: Final = "otel.event.name"
+K8S_NAMESPACE: Final = "k8s.namespace.name"
+K8S_NODE: Final = "k8s.node.name"
+K8S_POD: Final = "k8s.pod.name"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
@@ -67,17 +70,22 @@ KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
 ATTEMPT: Final = "llmon.attempt"
 ITEMS: Final = "llmon.items"
+JOB_ID: Final = "llmon.job.id"
+LOCAL_RANK: Final = "llmon.local_rank"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
 PART: Final = "llmon.part"
 PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
+RANK: Final = "llmon.rank"
 REASON: Final = "llmon.reason"
 RESOURCE: Final = "llmon.resource"
 SIGNAL: Final = "llmon.signal"
 SOURCE: Final = "llmon.source"
 STATE: Final = "llmon.state"
+WORKER_ID: Final = "llmon.worker.id"
+WORLD_SIZE: Final = "llmon.world_size"
 
 MEANINGS: Final = {
     CODE_FILE: "file that logged (log records only)",
@@ -91,6 +99,9 @@ MEANINGS: Final = {
     EXCEPTION_TYPE: "class of a logged exception (log records only)",
     HTTP_STATUS: "status of the HTTP answer that failed a model call (spans only)",
     EVENT_NAME: "in `extra=` of a log line: makes an event of this name of it (it is no attribute then)",
+    K8S_NAMESPACE: "namespace of the pod (resources only)",
+    K8S_NODE: "node that the pod runs on (resources only)",
+    K8S_POD: "pod that the program runs in (resources only)",
     METRIC_OVERFLOW: "true on the one series that takes what is past a metric's cap",
     SERVER_ADDRESS: "host of the server that was called",
     SERVER_PORT: "its port",
@@ -151,6 +162,11 @@ MEANINGS: Final = {
     RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
     SIGNAL: "traces, metrics or logs",
     SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much",
+    JOB_ID: "the job that the launcher started (resources only)",
+    LOCAL_RANK: "number of this worker on its machine, from 0 (resources only)",
+    RANK: "number of this worker in the job, from 0 (resources only)",
+    WORKER_ID: "name of this worker; its rank where it has no other (resources only)",
+    WORLD_SIZE: "how many workers the job has (resources only)",
     STATE: "running, finished or stopped",
 }
 """What each key says, for the printed docs."""

@@ -1,0 +1,252 @@
+"""One trace over threads, pools, queues and processes; which worker this is; the host is counted once."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from opentelemetry import trace
+from processes import until
+
+from otel_llmon import carry, child_environ, continued, inject, phase, pipeline
+from otel_llmon.lifecycle.workers import detected
+from otel_llmon.observers.lease import Lease
+
+HOST = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "train-7-x2b"}
+
+
+def work(name="work"):
+    """A phase."""
+    with phase(name):
+        return trace.get_current_span().get_span_context().trace_id
+
+
+def parents(recorder):
+    """The name of each span's parent, by the span's name."""
+    names = {span.context.span_id: span.name for span in recorder.finished}
+    return {span.name: names.get(span.parent.span_id) if span.parent else None for span in recorder.finished}
+
+
+def test_a_thread_s_phases_are_children_of_the_span_it_was_started_in(recorder):
+    """And take part in the run of the pipeline; without carry() they would be a trace of their own."""
+    with pipeline("ingest") as run, phase("spread"):
+        thread = threading.Thread(target=carry(work))
+        thread.start()
+        thread.join()
+    assert parents(recorder) == {"work": "spread", "spread": "ingest", "ingest": None}
+    assert {share.name for share in run.report().phases} == {"work", "spread"}
+
+
+def test_a_pool_calls_one_carried_function_many_times_at_once(recorder):
+    """Each call has a copy of the context."""
+    with pipeline("ingest"), ThreadPoolExecutor(4) as pool:
+        traces = set(pool.map(carry(work), [f"work {number}" for number in range(20)]))
+    assert len(traces) == 1
+    assert all(parent == "ingest" for name, parent in parents(recorder).items() if name.startswith("work"))
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_a_pickled_function_goes_on_in_the_trace_with_the_pipeline_s_name(recorder):
+    """As in another process."""
+    with pipeline("ingest"):
+        message = pickle.dumps(carry(work))
+    pickle.loads(message)()
+    assert parents(recorder)["work"] == "ingest"
+    assert recorder.spans()["work"].attributes["llmon.pipeline"] == "ingest"
+
+
+def test_a_message_carries_the_trace_over_a_queue(recorder):
+    """As headers of any make: text, bytes, pairs, any case."""
+    messages = queue.Queue()
+    with phase("send"):
+        messages.put(inject({"kind": "job"}))
+    headers = messages.get()
+    for shape in (headers, {name.upper(): value for name, value in headers.items()}):
+        with continued(shape):
+            work("receive")
+    with continued([(name, value.encode()) for name, value in headers.items()]):
+        work("receive bytes")
+    assert parents(recorder) == {"send": None, "receive": "send", "receive bytes": "send"}
+
+
+def test_headers_that_tell_of_nothing_begin_a_trace(recorder):
+    """Whatever came in: the work goes on."""
+    for headers in ({}, {"traceparent": "nonsense"}, [("traceparent", b"\xff\xfe")]):
+        with continued(headers):
+            work()
+    assert len({span.context.trace_id for span in recorder.finished}) == 3
+
+
+def test_a_coroutine_function_is_refused_at_the_call():
+    """A task takes its context along by itself."""
+
+    async def answer():
+        pass
+
+    with pytest.raises(TypeError, match="a task takes its context along"):
+        carry(answer)
+
+
+@pytest.mark.row("M8")
+def test_a_child_process_goes_on_in_the_trace(program, sink):
+    """Whatever it is: the environment carries the trace, and configure() follows it."""
+    program.write("child.py", "import otel_llmon as l; l.configure('child')\nwith l.phase('below'): pass")
+    done = program("""
+        import subprocess, sys
+        import otel_llmon as llmon
+
+        llmon.configure("parent")
+        with llmon.phase("above"):
+            subprocess.run([sys.executable, "child.py"], env=llmon.child_environ(), check=True)
+    """)
+    assert done.returncode == 0, done.stderr
+    above, below = (next(span for span in sink.spans() if span.name == name) for name in ("above", "below"))
+    assert (below.trace_id, below.parent_span_id) == (above.trace_id, above.span_id)
+
+
+def test_outside_of_any_span_a_child_s_environment_is_as_it_was():
+    """There is nothing to carry."""
+    assert child_environ({"A": "b"}) == {"A": "b"}
+
+
+def test_processes_of_a_pool_take_part_in_the_trace(program, sink):
+    """Multiprocessing pickles what it calls."""
+    done = program("""
+        import multiprocessing
+        import otel_llmon as llmon
+
+        def square(number):
+            llmon.configure("pool")
+            with llmon.phase("square"):
+                return number * number
+
+        if __name__ == "__main__":
+            llmon.configure("pool")
+            with llmon.pipeline("squares"), multiprocessing.get_context("spawn").Pool(2) as pool:
+                print(pool.map(llmon.carry(square), range(4)))
+                pool.close()
+                pool.join()
+    """)
+    assert done.stdout.strip() == "[0, 1, 4, 9]", done.stderr
+    assert len({span.trace_id for span in sink.spans()}) == 1
+    assert [span.name for span in sink.spans()].count("square") == 4
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        (
+            {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "run"},
+            {
+                "llmon.rank": 3,
+                "llmon.local_rank": 1,
+                "llmon.world_size": 8,
+                "llmon.job.id": "run",
+                "llmon.worker.id": "3",
+            },
+        ),
+        (
+            {"SLURM_JOB_ID": "77", "SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"},
+            {
+                "llmon.rank": 0,
+                "llmon.local_rank": 0,
+                "llmon.world_size": 2,
+                "llmon.job.id": "77",
+                "llmon.worker.id": "0",
+            },
+        ),
+        (
+            {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"},
+            {"llmon.rank": 1, "llmon.world_size": 4, "llmon.worker.id": "1"},
+        ),
+        (
+            {**HOST, "JOB_COMPLETION_INDEX": "5", "POD_NAMESPACE": "ml", "NODE_NAME": "n1"},
+            {
+                "llmon.rank": 5,
+                "llmon.worker.id": "5",
+                "k8s.pod.name": "train-7-x2b",
+                "k8s.namespace.name": "ml",
+                "k8s.node.name": "n1",
+            },
+        ),
+        ({"RAY_JOB_ID": "01", "RAY_WORKER_ID": "ab"}, {"llmon.job.id": "01", "llmon.worker.id": "ab"}),
+        ({"RANK": "3"}, {}),
+        ({"RANK": "three", "WORLD_SIZE": "8"}, {"llmon.world_size": 8}),
+        ({"HOSTNAME": "laptop"}, {}),
+    ],
+)
+def test_a_worker_is_known_by_what_its_launcher_set(environ, expected):
+    """A variable that happens to be called RANK is none; one that is no number is left out."""
+    assert detected(environ) == expected
+
+
+def test_a_dask_worker_is_known_by_its_name(monkeypatch):
+    """Dask is looked at where it is loaded, and never imported."""
+
+    class Worker:
+        name = "tcp://10.0.0.3:1234"
+
+    class Module:
+        get_worker = staticmethod(lambda: Worker)
+
+    monkeypatch.setitem(sys.modules, "distributed.worker", Module)
+    assert detected({}) == {"llmon.worker.id": "tcp://10.0.0.3:1234"}
+
+
+@pytest.mark.row("M2", "M11")
+def test_rank_and_worker_are_resource_attributes_that_the_user_may_set_otherwise(program, sink):
+    """OTEL_RESOURCE_ATTRIBUTES goes before what was found."""
+    program("import otel_llmon as l; l.configure('job'); l.event('here')", RANK="2", WORLD_SIZE="4")
+    given = {"OTEL_RESOURCE_ATTRIBUTES": "llmon.worker.id=mine"}
+    program("import otel_llmon as l; l.configure('job'); l.event('here')", RANK="3", WORLD_SIZE="4", **given)
+    found = {(each["llmon.rank"], each["llmon.worker.id"]) for each in sink.resources("logs")}
+    assert found == {("2", "2"), ("3", "mine")}
+
+
+def test_a_lease_has_one_holder_until_it_ends(tmp_path):
+    """Another service's lease is another one."""
+    first, second, other = Lease("a", tmp_path), Lease("a", tmp_path), Lease("b", tmp_path)
+    assert first.held()
+    assert first.held()
+    assert not second.held()
+    assert other.held()
+    first.release()
+    assert second.held()
+    assert not first.held()
+
+
+def test_where_no_lock_can_be_made_everybody_counts(tmp_path):
+    """Twice is better than never."""
+    assert Lease("a", tmp_path / "missing").held()
+
+
+def test_of_four_workers_one_reports_the_machine_and_when_it_ends_another_does(program, sink):
+    """All of them report themselves; the first to come holds the lease."""
+    source = "import time; import otel_llmon as l; l.configure('counted-once'); time.sleep(60)"
+    settings = {"OTEL_METRIC_EXPORT_INTERVAL": "300", "OTEL_LLMON_OBSERVER_INTERVAL": "0.2"}
+    begun = []
+
+    def start():
+        begun.append(program.start(program.command(source), **settings))
+
+    def reporting(metric):
+        return {resource["service.instance.id"] for resource, found, _ in sink._points() if found.name == metric}
+
+    try:
+        start()
+        first = until(lambda: reporting("system.memory.limit"))
+        for _ in range(3):
+            start()
+        assert until(lambda: len(reporting("process.memory.usage")) == 4)
+        assert reporting("system.memory.limit") == first
+        begun[0].kill()
+        assert until(lambda: len(reporting("system.memory.limit")) == 2)
+        assert first < reporting("system.memory.limit")
+    finally:
+        for worker in begun:
+            worker.kill()
+            worker.communicate()
