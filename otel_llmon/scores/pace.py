@@ -1,0 +1,178 @@
+"""How long the next item will take, judged from when the last ones were done.
+
+The default compares three kinds of stories over equal shares of the way: one pace all along; a pace that changes
+steadily; one pace, then another since some moment (each moment is a story of its own). Each is weighed by how well it
+explains the shares and by how much it takes to tell (as in the Bayesian information criterion), and the forecast is
+the mean of what they say of the items to come. A story that only the noise suggests hardly counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from otel_llmon.scores.history import cells, settled
+
+MOST_CELLS = 32
+FEWEST_CELLS = 5
+FAINTEST = 1e-9
+"""Of the mean pace: what is faster counts as this fast, so that a logarithm stays one."""
+EVIDENCE = 0.8
+"""How much of its weight the evidence keeps: neighbouring shares are not quite independent."""
+BLUR = 0.02
+"""Noise that is always there, so that nothing is ever certain."""
+STEADY, TREND, STEP = 0.0, 2.5, 5.5
+"""What a story takes to tell, in free numbers."""
+REACH = 3.0
+"""A trend goes on to at most this many times the pace, up or down."""
+DRIFT = 0.04
+"""Variance that an unknown future brings per share of the past that it lasts, up to six times the past."""
+NOISE = 2.0
+"""How much wider than the noise says the band is; found by its coverage of jobs that it had not seen."""
+UNKNOWN = 0.4
+"""Variance of a forecast from a few items."""
+
+
+class Forecast(NamedTuple):
+    """The logarithm of seconds per item, and its variance."""
+
+    pace: float
+    variance: float
+
+
+class Story(NamedTuple):
+    """One explanation of the past: how far off it was, what it takes to tell, what it foresees, since which cell."""
+
+    misfit: float
+    price: float
+    pace: float
+    since: int
+
+
+Points = tuple[Sequence[float], Sequence[float], float]
+"""Places, moments, and how much further the way goes."""
+
+
+def steady(points: Points) -> Forecast | None:
+    """Return the pace over the whole way."""
+    return _window(points, 1.0)
+
+
+def recent(points: Points) -> Forecast | None:
+    """Return the pace over the last quarter of the way."""
+    return _window(points, 0.25)
+
+
+def weighted(points: Points) -> Forecast | None:
+    """Return the mean of the paces so far, where each counts half as much as one an eighth of the way later."""
+    places, times, ahead = points
+    if len(times) < 2:
+        return None
+    moments = cells(places, times, MOST_CELLS)
+    weights = [2.0 ** ((cell - MOST_CELLS) / (MOST_CELLS / 8)) for cell in range(MOST_CELLS)]
+    spent = sum(w * (after - before) for w, (before, after) in zip(weights, pairwise(moments), strict=True))
+    width = (places[-1] - places[0]) / MOST_CELLS
+    past, further = _log_paces(moments), ahead / width
+    return Forecast(math.log(spent / sum(weights) / width), _spread(past, MOST_CELLS / 5, further))
+
+
+def default(points: Points) -> Forecast | None:
+    """Return what all stories together foresee, after the first wait and a single standstill are left out."""
+    places, times = settled(list(points[0]), list(points[1]))
+    if len(times) < 2:
+        return None
+    number = min(MOST_CELLS, len(times) // 2)
+    if number < FEWEST_CELLS:
+        way = (times[-1] - times[0]) / (places[-1] - places[0])
+        return Forecast(math.log(way), UNKNOWN + min(NOISE / (len(times) * 4), UNKNOWN))
+    moments = cells(places, times, number)
+    width = (places[-1] - places[0]) / number
+    return _weighed(list(_stories(moments, points[2] / width)), number, points[2] / width, math.log(width))
+
+
+METHODS: dict[str, Callable[[Points], Forecast | None]] = {
+    "linear": steady,
+    "moving": recent,
+    "weighted": weighted,
+    "default": default,
+}
+
+
+def _window(points: Points, share: float) -> Forecast | None:
+    places, times, ahead = points
+    if len(times) < 2:
+        return None
+    moments = cells(places, times, MOST_CELLS)
+    width = (places[-1] - places[0]) / MOST_CELLS
+    number = int(share * MOST_CELLS)
+    pace = (moments[-1] - moments[-1 - number]) / (number * width)
+    past = _log_paces(moments)[-number:]
+    return Forecast(math.log(pace), _spread(past, min(number, len(times) / 2), ahead / width))
+
+
+def _spread(log_paces: Sequence[float], independent: float, ahead: float) -> float:
+    middle = sum(log_paces) / len(log_paces)
+    noise = sum((pace - middle) ** 2 for pace in log_paces) / len(log_paces)
+    return NOISE * noise * (1 / independent + 1 / ahead) + _drift(ahead / MOST_CELLS)
+
+
+def _drift(horizon: float) -> float:
+    return BLUR**2 + DRIFT * min(horizon, 6.0)
+
+
+def _log_paces(moments: Sequence[float]) -> list[float]:
+    """Return the logarithm of the time that each cell took."""
+    least = (moments[-1] - moments[0]) / len(moments) * FAINTEST
+    return [math.log(max(after - before, least)) for before, after in pairwise(moments)]
+
+
+def _stories(moments: Sequence[float], ahead: float) -> Iterator[Story]:
+    """Yield every story of the cells that end at these moments, `ahead` of them being still to come."""
+    past = _log_paces(moments)
+    number, whole = len(past), moments[-1] - moments[0]
+    sums, squares = (list(accumulate(values, initial=0.0)) for values in (past, [pace * pace for pace in past]))
+
+    def misfit(begin: int, end: int) -> float:
+        return max(squares[end] - squares[begin] - (sums[end] - sums[begin]) ** 2 / (end - begin), 0.0)
+
+    yield Story(misfit(0, number), STEADY, math.log(whole / number), 0)
+    yield _trend(moments, past, ahead)
+    for since in range(1, number):
+        pace = math.log(max(moments[-1] - moments[since], whole * FAINTEST) / (number - since))
+        yield Story(misfit(0, since) + misfit(since, number), STEP, pace, since)
+
+
+def _trend(moments: Sequence[float], past: Sequence[float], ahead: float) -> Story:
+    """Return the story of a straight line through the paces; it goes on for as long as the past was, and then stays."""
+    number, middle = len(past), (len(past) - 1) / 2
+    mean = (moments[-1] - moments[0]) / number
+    slope = sum((cell - middle) * (after - before) for cell, (before, after) in enumerate(pairwise(moments)))
+    slope *= 12 / (number * (number**2 - 1))
+    errors = [pace - math.log(max(mean + slope * (cell - middle), mean / 10)) for cell, pace in enumerate(past)]
+    off = sum(errors) / number
+    now = max(mean + slope * number / 2, mean / REACH)
+    then = mean + slope * number / 2 + slope * min(ahead / 2, number)
+    misfit = sum((error - off) ** 2 for error in errors)
+    return Story(misfit, TREND, math.log(min(max(then, now / REACH), now * REACH)), 0)
+
+
+def _weighed(stories: Sequence[Story], number: int, ahead: float, width: float) -> Forecast:
+    """Return the mean of the forecasts by the stories' weights; its variance: what they disagree, noise and drift."""
+    floor = number * BLUR**2
+    costs = [
+        EVIDENCE * (number * math.log(story.misfit + floor) + story.price * math.log(number)) / 2 for story in stories
+    ]
+    least = min(costs)
+    raw = [math.exp(least - cost) for cost in costs]
+    whole = sum(raw)
+    told = [(weight / whole, story) for weight, story in zip(raw, stories, strict=True)]
+    pace = sum(weight * story.pace for weight, story in told)
+    noise = sum(weight * (story.misfit + floor) for weight, story in told) / number
+    variance = (
+        sum(weight * (story.pace - pace) ** 2 for weight, story in told)
+        + NOISE * noise * (1 / ahead + sum(weight / (number - story.since) for weight, story in told))
+        + _drift(ahead / number)
+    )
+    return Forecast(pace - width, variance)
