@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks import workloads
 from benchmarks.workloads import LONG, SHORT, TWELVE, Job
-from otel_llmon.scores.eta import METHODS, Estimator, Eta
+from otel_llmon.scores.eta import METHODS, Estimator, Eta, RunProfile
 
 KEPT_AWAY = ("warm-up", "bursty")
 NEW = ("stragglers", "cached")
@@ -221,19 +221,33 @@ def _band(said: Sequence[Eta | None], left: Sequence[float]) -> dict[str, float]
 
 
 def _phased(job: Job, seed: int) -> dict[str, float]:
-    """Return the error without and with phases, whose weights are those of another run, each some 20 % off."""
+    """Return the error without phases, with them and their weights, and with them and the profile of an earlier run.
+
+    In that run each phase was some 20 % slower or faster than now, and the whole by some 30 %.
+    """
     chance = np.random.default_rng([7, seed])
-    ends = np.cumsum(job.phases)
-    spent = np.diff(job.finished[ends - 1], prepend=0.0) / np.array(job.phases)
-    weights = spent * chance.lognormal(0.0, 0.2, len(spent)) * chance.lognormal(0.0, 0.3)
-    phases = list(zip(job.phases, weights.tolist(), strict=True))
+    factors = chance.lognormal(0.0, 0.2, len(job.phases)) * chance.lognormal(0.0, 0.3)
+    took = np.diff(job.finished, prepend=0.0) * np.repeat(factors, job.phases)
+    earlier = Job(job.kind, np.cumsum(took * chance.lognormal(0.0, 0.1, len(took))), job.phases)
+    weights = [float(part.mean()) for part in np.split(took, np.cumsum(job.phases)[:-1])]
+    sides = {
+        "plain": ours(job, 1.0),
+        "phased": ours(job, 1.0, phases=list(zip(job.phases, weights, strict=True))),
+        "profile": ours(job, 1.0, phases=[(items, None) for items in job.phases], profile=_ran(earlier)),
+    }
     left = [job.seconds - moment for moment in asked(job)]
-    sides = {"plain": ours(job, 1.0), "phased": ours(job, 1.0, phases=phases)}
     errors = {
         name: fmean(off(eta.middle, true) for eta, true in zip(said, left, strict=True) if eta)
         for name, said in sides.items()
     }
     return errors | {"inside": _band(sides["phased"], left)["inside"]}
+
+
+def _ran(job: Job) -> RunProfile | None:
+    estimator = Estimator(len(job.finished))
+    for moment in (*np.arange(1.0, job.seconds), job.seconds):
+        estimator.add(float(moment), job.done(float(moment)))
+    return estimator.profile()
 
 
 def tables(found: dict[str, Any]) -> Iterator[Table]:
@@ -251,9 +265,10 @@ def tables(found: dict[str, Any]) -> Iterator[Table]:
         ratios = [f"{row['ours'] / row[other]:.3f}" for other in PEERS]
         overall.add_row(name, f"{row['ours']:.3f}", *ratios, f"{row['inside']:.2f}")
     yield overall
-    phased = Table("kind", "plain", "phased", "inside", title="with declared phases, weights some 20 % off")
+    columns = ("plain", "phased", "inside", "profile")
+    phased = Table("kind", *columns, title="with declared phases, some 20 % off; with an earlier run's profile")
     for kind, row in found["phased"].items():
-        phased.add_row(kind, f"{row['plain']:.3f}", f"{row['phased']:.3f}", f"{row['inside']:.2f}")
+        phased.add_row(kind, *(f"{row[column]:.3f}" for column in columns))
     yield phased
     kept = Table("promised", "found", "from", "to", "")
     for name, value, (least, most), met in promises(found):

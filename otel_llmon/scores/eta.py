@@ -23,6 +23,8 @@ ROUTE = 0.04
 """Variance of a phase's pace around the route's: what was declared or measured is some 20 % off."""
 RUN = 0.5
 """Variance of a whole run's pace around an earlier run's: another machine, another load."""
+OVERDUE = 0.5
+"""An item that has taken so much longer than usual is expected to take half as much again."""
 WIDEST = 1.5
 """Of the logarithm: no band reaches further than seven times the middle, up or down."""
 
@@ -93,7 +95,7 @@ class Estimator:
         history = self._history
         ahead = total - history.done[-1]
         found = self._forecast((history.done, history.times, ahead))
-        return found and Forecast(found.pace + math.log(ahead), found.variance)
+        return found and found._replace(pace=found.pace + math.log(ahead))
 
     def _routed(self, total: float) -> Forecast | None:
         """Return the same where phases or an earlier run are known: each phase has its pace, all share the run's."""
@@ -110,21 +112,20 @@ class Estimator:
         current = _together([*filter(None, [self._forecast((*inside, left))]), *_seen_from(seen)])
         if current is None:
             return None
-        later = _together([*seen, Forecast(current.pace, current.variance + ROUTE)])
-        return _sum(left, current, [end - start for start, end in pairwise(route.ends[phase:])], later or current)
+        later = _together([*seen, Forecast(current.pace, current.variance + ROUTE)]) or current
+        return _sum(left, current, [end - start for start, end in pairwise(route.ends[phase:])], later)
 
     def _counted_down(self, found: Forecast, now: float) -> Eta | None:
-        """Return the band, less the time that the current item has taken; one that is overdue widens it instead."""
-        history = self._history
-        width = TENTH * min(math.sqrt(found.variance), WIDEST)
-        waited = max(now - history.changed, 0.0)
-        spent = min(waited, history.typical)
+        """Return the band, less the time that the current item has taken; one that is overdue adds to it instead."""
+        usual, waited = self._history.typical, max(now - self._history.changed, 0.0)
+        overdue = max(waited - usual, 0.0)
+        spent = waited if not overdue else usual - OVERDUE * overdue
+        width = TENTH * min(math.sqrt(found.variance + found.drift), WIDEST)
         try:
-            low, middle, high = (math.exp(found.pace + side * width) for side in (-1, 0, 1))
+            low, middle, high = (max(math.exp(found.pace + side * width) - spent, 0.0) for side in (-1, 0, 1))
         except OverflowError:
             return None
-        eta = Eta(max(low - spent, 0.0), max(middle - spent, 0.0), max(high - spent, 0.0) + waited - spent)
-        return eta if math.isfinite(eta.high) else None
+        return Eta(low, middle, high + overdue) if math.isfinite(high + overdue) else None
 
 
 def _phases_before(route: Route, places: Sequence[float], times: Sequence[float], phase: int) -> list[Forecast]:
@@ -148,8 +149,9 @@ def _together(forecasts: Sequence[Forecast]) -> Forecast | None:
     """Return the mean of independent forecasts, each weighed by its precision."""
     if not forecasts:
         return None
-    precision = sum(1 / forecast.variance for forecast in forecasts)
-    return Forecast(sum(forecast.pace / forecast.variance for forecast in forecasts) / precision, 1 / precision)
+    weights = [1 / forecast.variance for forecast in forecasts]
+    pace = sum(weight * forecast.pace for weight, forecast in zip(weights, forecasts, strict=True)) / sum(weights)
+    return Forecast(pace, 1 / sum(weights), max(forecast.drift for forecast in forecasts))
 
 
 def _sum(left: float, current: Forecast, ways: Sequence[float], later: Forecast) -> Forecast:
@@ -157,9 +159,5 @@ def _sum(left: float, current: Forecast, ways: Sequence[float], later: Forecast)
     now, then = left * math.exp(current.pace), [way * math.exp(later.pace) for way in ways]
     whole = now + sum(then)
     shares = [part / whole for part in then]
-    variance = (
-        (now / whole) ** 2 * current.variance
-        + sum(shares) ** 2 * later.variance
-        + sum(share**2 for share in shares) * ROUTE
-    )
-    return Forecast(math.log(whole), variance)
+    variance = (now / whole) ** 2 * current.variance + sum(shares) ** 2 * later.variance
+    return Forecast(math.log(whole), variance + sum(share**2 for share in shares) * ROUTE, current.drift * now / whole)

@@ -23,7 +23,7 @@ EVIDENCE = 0.8
 """How much of its weight the evidence keeps: neighbouring shares are not quite independent."""
 BLUR = 0.02
 """Noise that is always there, so that nothing is ever certain."""
-STEADY, TREND, STEP = 0.0, 2.5, 5.5
+STEADY, TREND, STEP = 0.0, 2.0, 5.5
 """What a story takes to tell, in free numbers."""
 REACH = 3.0
 """A trend goes on to at most this many times the pace, up or down."""
@@ -32,14 +32,15 @@ DRIFT = 0.04
 NOISE = 2.0
 """How much wider than the noise says the band is; found by its coverage of jobs that it had not seen."""
 UNKNOWN = 0.4
-"""Variance of a forecast from a few items."""
+"""Variance of the waits between items while nothing is known of it; it counts as two waits."""
 
 
 class Forecast(NamedTuple):
-    """The logarithm of seconds per item, and its variance."""
+    """The logarithm of seconds per item, its variance by what was seen, and what an unknown future adds to that."""
 
     pace: float
     variance: float
+    drift: float = 0.0
 
 
 class Story(NamedTuple):
@@ -74,8 +75,8 @@ def weighted(points: Points) -> Forecast | None:
     weights = [2.0 ** ((cell - MOST_CELLS) / (MOST_CELLS / 8)) for cell in range(MOST_CELLS)]
     spent = sum(w * (after - before) for w, (before, after) in zip(weights, pairwise(moments), strict=True))
     width = (places[-1] - places[0]) / MOST_CELLS
-    past, further = _log_paces(moments), ahead / width
-    return Forecast(math.log(spent / sum(weights) / width), _spread(past, MOST_CELLS / 5, further))
+    pace = math.log(spent / sum(weights) / width)
+    return _noisy(pace, _log_paces(moments), MOST_CELLS / 5, ahead / width)
 
 
 def default(points: Points) -> Forecast | None:
@@ -85,8 +86,7 @@ def default(points: Points) -> Forecast | None:
         return None
     number = min(MOST_CELLS, len(times) // 2)
     if number < FEWEST_CELLS:
-        way = (times[-1] - times[0]) / (places[-1] - places[0])
-        return Forecast(math.log(way), UNKNOWN + min(NOISE / (len(times) * 4), UNKNOWN))
+        return _first(places, times, points[2])
     moments = cells(places, times, number)
     width = (places[-1] - places[0]) / number
     return _weighed(list(_stories(moments, points[2] / width)), number, points[2] / width, math.log(width))
@@ -109,17 +109,28 @@ def _window(points: Points, share: float) -> Forecast | None:
     number = int(share * MOST_CELLS)
     pace = (moments[-1] - moments[-1 - number]) / (number * width)
     past = _log_paces(moments)[-number:]
-    return Forecast(math.log(pace), _spread(past, min(number, len(times) / 2), ahead / width))
+    return _noisy(math.log(pace), past, min(number, len(times) / 2), ahead / width)
 
 
-def _spread(log_paces: Sequence[float], independent: float, ahead: float) -> float:
-    middle = sum(log_paces) / len(log_paces)
-    noise = sum((pace - middle) ** 2 for pace in log_paces) / len(log_paces)
-    return NOISE * noise * (1 / independent + 1 / ahead) + _drift(ahead / MOST_CELLS)
+def _noisy(pace: float, past: Sequence[float], independent: float, ahead: float) -> Forecast:
+    middle = sum(past) / len(past)
+    noise = sum((one - middle) ** 2 for one in past) / len(past)
+    return Forecast(pace, BLUR**2 + NOISE * noise * (1 / independent + 1 / ahead), _drift(ahead / MOST_CELLS))
+
+
+def _first(places: Sequence[float], times: Sequence[float], ahead: float) -> Forecast:
+    """Return the pace of a few items, in a band by the noise that their waits show and that which is to be feared."""
+    number, way = len(times) - 1, places[-1] - places[0]
+    waits = [math.log(after - before) for before, after in pairwise(times)]
+    middle = sum(waits) / number
+    noise = (2 * UNKNOWN + sum((wait - middle) ** 2 for wait in waits)) / (2 + number)
+    further = ahead * number / way
+    pace = math.log((times[-1] - times[0]) / way)
+    return Forecast(pace, BLUR**2 + NOISE * noise * (1 / number + 1 / further), _drift(further / number))
 
 
 def _drift(horizon: float) -> float:
-    return BLUR**2 + DRIFT * min(horizon, 6.0)
+    return DRIFT * min(horizon, 6.0)
 
 
 def _log_paces(moments: Sequence[float]) -> list[float]:
@@ -170,9 +181,6 @@ def _weighed(stories: Sequence[Story], number: int, ahead: float, width: float) 
     told = [(weight / whole, story) for weight, story in zip(raw, stories, strict=True)]
     pace = sum(weight * story.pace for weight, story in told)
     noise = sum(weight * (story.misfit + floor) for weight, story in told) / number
-    variance = (
-        sum(weight * (story.pace - pace) ** 2 for weight, story in told)
-        + NOISE * noise * (1 / ahead + sum(weight / (number - story.since) for weight, story in told))
-        + _drift(ahead / number)
-    )
-    return Forecast(pace - width, variance)
+    dissent = sum(weight * (story.pace - pace) ** 2 for weight, story in told)
+    noise *= NOISE * (1 / ahead + sum(weight / (number - story.since) for weight, story in told))
+    return Forecast(pace - width, BLUR**2 + dissent + noise, _drift(ahead / number))
