@@ -3,7 +3,8 @@
 The default compares three kinds of stories over equal shares of the way: one pace all along; a pace that changes
 steadily; one pace, then another since some moment (each moment is a story of its own). Each is weighed by how well it
 explains the shares and by how much it takes to tell (as in the Bayesian information criterion), and the forecast is
-the mean of what they say of the items to come. A story that only the noise suggests hardly counts.
+the mean of the speeds that they foresee. A story that only the noise suggests hardly counts, and evidence counts less
+where what the best story leaves unexplained goes in waves.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ EVIDENCE = 0.8
 """How much of its weight the evidence keeps: neighbouring shares are not quite independent."""
 BLUR = 0.02
 """Noise that is always there, so that nothing is ever certain."""
-STEADY, TREND, STEP = 0.0, 2.0, 5.5
+STEADY, TREND, STEP = 0.0, 2.0, 5.0
 """What a story takes to tell, in free numbers."""
 REACH = 3.0
 """A trend goes on to at most this many times the pace, up or down."""
@@ -44,12 +45,13 @@ class Forecast(NamedTuple):
 
 
 class Story(NamedTuple):
-    """One explanation of the past: how far off it was, what it takes to tell, what it foresees, since which cell."""
+    """One explanation of the past: how far off it was, what it takes to tell, what it foresees, since when."""
 
     misfit: float
     price: float
     pace: float
     since: int
+    unexplained: Sequence[float]
 
 
 Points = tuple[Sequence[float], Sequence[float], float]
@@ -148,11 +150,11 @@ def _stories(moments: Sequence[float], ahead: float) -> Iterator[Story]:
     def misfit(begin: int, end: int) -> float:
         return max(squares[end] - squares[begin] - (sums[end] - sums[begin]) ** 2 / (end - begin), 0.0)
 
-    yield Story(misfit(0, number), STEADY, math.log(whole / number), 0)
+    yield Story(misfit(0, number), STEADY, math.log(whole / number), 0, past)
     yield _trend(moments, past, ahead)
     for since in range(1, number):
         pace = math.log(max(moments[-1] - moments[since], whole * FAINTEST) / (number - since))
-        yield Story(misfit(0, since) + misfit(since, number), STEP, pace, since)
+        yield Story(misfit(0, since) + misfit(since, number), STEP, pace, since, past)
 
 
 def _trend(moments: Sequence[float], past: Sequence[float], ahead: float) -> Story:
@@ -166,21 +168,40 @@ def _trend(moments: Sequence[float], past: Sequence[float], ahead: float) -> Sto
     now = max(mean + slope * number / 2, mean / REACH)
     then = mean + slope * number / 2 + slope * min(ahead / 2, number)
     misfit = sum((error - off) ** 2 for error in errors)
-    return Story(misfit, TREND, math.log(min(max(then, now / REACH), now * REACH)), 0)
+    return Story(misfit, TREND, math.log(min(max(then, now / REACH), now * REACH)), 0, errors)
 
 
 def _weighed(stories: Sequence[Story], number: int, ahead: float, width: float) -> Forecast:
-    """Return the mean of the forecasts by the stories' weights; its variance: what they disagree, noise and drift."""
-    floor = number * BLUR**2
-    costs = [
-        EVIDENCE * (number * math.log(story.misfit + floor) + story.price * math.log(number)) / 2 for story in stories
-    ]
+    """Return the mean speed that the stories foresee, by their weights; its variance: what they disagree, and noise."""
+    costs = _costs(stories, number, EVIDENCE)
+    waves = _waves(stories[costs.index(min(costs))], number)
+    costs = _costs(stories, number, EVIDENCE * (1 - waves) / (1 + waves))
     least = min(costs)
     raw = [math.exp(least - cost) for cost in costs]
     whole = sum(raw)
     told = [(weight / whole, story) for weight, story in zip(raw, stories, strict=True)]
-    pace = sum(weight * story.pace for weight, story in told)
-    noise = sum(weight * (story.misfit + floor) for weight, story in told) / number
+    usual = stories[0].pace
+    pace = usual - math.log(sum(weight * math.exp(usual - story.pace) for weight, story in told))
     dissent = sum(weight * (story.pace - pace) ** 2 for weight, story in told)
+    noise = BLUR**2 + sum(weight * story.misfit for weight, story in told) / number
     noise *= NOISE * (1 / ahead + sum(weight / (number - story.since) for weight, story in told))
     return Forecast(pace - width, BLUR**2 + dissent + noise, _drift(ahead / number))
+
+
+def _costs(stories: Sequence[Story], number: int, evidence: float) -> list[float]:
+    """Return half the information criterion of each story."""
+    floor, free = number * BLUR**2, EVIDENCE * math.log(number) / 2
+    return [evidence * number * math.log(story.misfit + floor) / 2 + story.price * free for story in stories]
+
+
+def _waves(story: Story, number: int) -> float:
+    """Return how much neighbouring shares are off alike: the correlation with the next one, from 0 to just below 1.
+
+    Fitting the story has taken some two parts in `number` away.
+    """
+    parts = (story.unexplained[: story.since], story.unexplained[story.since :])
+    means = [sum(part) / len(part) if part else 0.0 for part in parts]
+    off = [error - mean for part, mean in zip(parts, means, strict=True) for error in part]
+    whole = sum(error * error for error in off)
+    found = sum(before * after for before, after in pairwise(off)) / whole if whole else 0.0
+    return min(max(found + 2 / number, 0.0), 0.95)
