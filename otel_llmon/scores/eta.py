@@ -80,7 +80,7 @@ class Estimator:
             return None
         if done >= total:
             return Eta(0.0, 0.0, 0.0)
-        found = self._plain(total) if self._route.plain else self._routed(total)
+        found = self._plain(total) if self._route.plain and not self._prior else self._routed(total)
         return found and self._counted_down(found, self._history.seen if now is None else now)
 
     def profile(self) -> RunProfile | None:
