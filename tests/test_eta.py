@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -67,15 +68,23 @@ def test_time_has_no_unit(samples, power, method, declared):
         )
 
 
-@given(jobs, methods)
-def test_memory_is_bounded(samples, method):
-    """However often an estimator is told, it keeps no more than some points, the first and the last among them."""
-    estimator = fed(samples * 4, 10**9, method=method)
-    history = estimator._history
-    assert len(history.times) == len(history.done) < MOST
+@pytest.mark.parametrize("wait", [0.001, 1.0, 60.0])
+def test_memory_is_bounded(wait):
+    """However often an estimator is told, it keeps some points, evenly spread, the first and the last among them."""
+    history = items_of([wait] * 20_000, 10**9)._history
+    assert MOST / 3 < len(history.times) == len(history.done) < MOST
+    assert (history.times[0], history.done[0], history.done[-1]) == (0, 0, 20_000)
+    gaps = [after - before for before, after in pairwise(history.times[:-1])]
+    assert max(gaps) <= 3 * min(gaps)
+
+
+@given(jobs)
+def test_a_history_only_grows(samples):
+    """Its points are in order, none twice, up to the last item."""
+    history = fed(samples, 10**9)._history
     assert history.times == sorted(set(history.times))
     assert history.done == sorted(set(history.done))
-    assert history.done[-1] == 4 * sum(items for _, items in samples)
+    assert history.done[-1] == sum(items for _, items in samples)
 
 
 @given(jobs, st.integers(1, 300))
@@ -206,6 +215,15 @@ def test_the_band_narrows_as_the_loop_goes_on():
         widths.append((eta.high - eta.low) / eta.middle)
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] < widths[0] / 2
+
+
+def test_noise_widens_the_band():
+    """Half way through, items of very different sizes leave more open than items that are alike."""
+    widths = []
+    for noise in (0.0, 1.5):
+        eta = items_of([math.exp(noise * math.sin(number * number)) for number in range(60)], 120).eta()
+        widths.append(eta.high / eta.low)
+    assert widths[1] > 1.3 * widths[0]
 
 
 def test_the_true_finish_lies_in_the_band_of_most_runs():
