@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from otel_llmon.scores.history import History, between, since
-from otel_llmon.scores.pace import METHODS, Forecast
+from otel_llmon.scores.pace import METHODS, Forecast, Points
 from otel_llmon.scores.route import EtaError, Phase, Route, RunProfile, known, profile_of
 
 __all__ = ["METHODS", "Estimator", "Eta", "EtaError", "Phase", "RunProfile"]
@@ -94,7 +94,7 @@ class Estimator:
         """Return the logarithm of the remaining seconds, where every item is the same work."""
         history = self._history
         ahead = total - history.done[-1]
-        found = self._forecast((history.done, history.times, ahead))
+        found = self._forecast(Points(history.done, history.times, ahead))
         return found and found._replace(pace=found.pace + math.log(ahead))
 
     def _routed(self, total: float) -> Forecast | None:
@@ -109,7 +109,8 @@ class Estimator:
         if self._prior:
             seen.append(Forecast(self._prior.pace + math.log(total), self._prior.variance))
         left = route.ends[phase] - here
-        current = _together([*filter(None, [self._forecast((*inside, left))]), *_seen_from(seen)])
+        own = self._forecast(Points(*inside, left, declared=len(route.ends) > 1))
+        current = _together([*filter(None, [own]), *_seen_from(seen)])
         if current is None:
             return None
         later = _together([*seen, Forecast(current.pace, current.variance + ROUTE)]) or current

@@ -26,6 +26,8 @@ BLUR = 0.02
 """Noise that is always there, so that nothing is ever certain."""
 STEADY, TREND, STEP = 0.0, 2.0, 5.0
 """What a story takes to tell, in free numbers."""
+DECLARED = 2.0
+"""How much more a change takes to tell within a phase: the others were declared."""
 REACH = 3.0
 """A trend goes on to at most this many times the pace, up or down."""
 DRIFT = 0.04
@@ -54,8 +56,13 @@ class Story(NamedTuple):
     unexplained: Sequence[float]
 
 
-Points = tuple[Sequence[float], Sequence[float], float]
-"""Places, moments, and how much further the way goes."""
+class Points(NamedTuple):
+    """Places and moments, how much further the way goes, and whether its changes were declared beforehand."""
+
+    places: Sequence[float]
+    times: Sequence[float]
+    ahead: float
+    declared: bool = False
 
 
 def steady(points: Points) -> Forecast | None:
@@ -70,7 +77,7 @@ def recent(points: Points) -> Forecast | None:
 
 def weighted(points: Points) -> Forecast | None:
     """Return the mean of the paces so far, where each counts half as much as one an eighth of the way later."""
-    places, times, ahead = points
+    places, times, ahead, _ = points
     if len(times) < 2:
         return None
     moments = cells(places, times, MOST_CELLS)
@@ -83,15 +90,17 @@ def weighted(points: Points) -> Forecast | None:
 
 def default(points: Points) -> Forecast | None:
     """Return what all stories together foresee, after the first wait and a single standstill are left out."""
-    places, times = settled(list(points[0]), list(points[1]))
+    places, times = settled(list(points.places), list(points.times))
     if len(times) < 2:
         return None
     number = min(MOST_CELLS, len(times) // 2)
     if number < FEWEST_CELLS:
-        return _first(places, times, points[2])
+        return _first(places, times, points.ahead)
     moments = cells(places, times, number)
     width = (places[-1] - places[0]) / number
-    return _weighed(list(_stories(moments, points[2] / width)), number, points[2] / width, math.log(width))
+    ahead, dear = points.ahead / width, DECLARED if points.declared else 1.0
+    stories = [story._replace(price=story.price * dear) for story in _stories(moments, ahead)]
+    return _weighed(stories, number, ahead, math.log(width))
 
 
 METHODS: dict[str, Callable[[Points], Forecast | None]] = {
@@ -103,7 +112,7 @@ METHODS: dict[str, Callable[[Points], Forecast | None]] = {
 
 
 def _window(points: Points, share: float) -> Forecast | None:
-    places, times, ahead = points
+    places, times, ahead, _ = points
     if len(times) < 2:
         return None
     moments = cells(places, times, MOST_CELLS)
