@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import (
     collection,
+    eta,
     in_place,
     instructions,
     leaving,
@@ -36,6 +37,8 @@ GROUPS = {
     "openai": openai_chat,
     "viewer": viewer,
 }
+OWN = ("in-place", "eta")
+"""Groups that measure and print in their own way."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,6 +66,11 @@ def main(arguments: Sequence[str]) -> int:
             with _bar(console, "in place", in_place.steps(samples)) as step:
                 facts["in place"] = in_place.measure(samples, step)
             console.print(report.of_places(facts["in place"]))
+        if options.only in (None, "eta"):
+            with _bar(console, "eta", eta.steps()) as step:
+                facts["eta"] = eta.measure(3 if options.quick else 20, step)
+            missed += [name for name, _, _, met in eta.promises(facts["eta"]) if not met]
+            console.print(*eta.tables(facts["eta"]))
     if options.only is None and not options.quick:
         console.print("stored in", report.store(facts, arguments))
     if missed:
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description="What telemetry costs, beside the plain SDK.")
-    groups = ", ".join((*GROUPS, "in-place"))
+    groups = ", ".join((*GROUPS, *OWN))
     parser.add_argument("--only", metavar="NAME", help=f"a group ({groups}) or part of a figure's name; not stored")
     parser.add_argument("--rounds", type=int, default=25, help="rounds of every operation (25)")
     parser.add_argument("--quick", action="store_true", help="5 rounds, to see that it runs; not stored")
@@ -83,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _chosen(only: str | None) -> list[list[Figure]]:
     """Return the figures to measure, by group."""
+    if only in OWN:
+        return []
     if only in GROUPS:
         return [list(GROUPS[only].FIGURES)]
     chosen = [[figure for figure in group.FIGURES if only is None or only in figure.name] for group in GROUPS.values()]
