@@ -134,12 +134,13 @@ class Recorder:
 
     @property
     def finished(self) -> list[ReadableSpan]:
-        """Return the spans in the order in which they ended."""
+        """Return the spans in the order in which they ended, those of dropped streams included."""
+        telemetry.settle(last=False)
         return list(self._spans.kept)
 
     def spans(self) -> dict[str, ReadableSpan]:
         """Return the newest ended span of each name."""
-        return {span.name: span for span in self._spans.kept}
+        return {span.name: span for span in self.finished}
 
     def points(self) -> dict[str, list[Any]]:
         """Collect now, and return the data points of every metric."""

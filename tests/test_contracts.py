@@ -123,6 +123,13 @@ def test_every_instrumentor_is_a_table_that_imports_no_library(name):
     assert name in (ROOT / "docs/llm.md").read_text()
 
 
+def test_nothing_of_ours_runs_when_python_lets_go_of_something():
+    """There Ctrl-C is swallowed and any lock may be held: see `instrumentors/held.py`."""
+    places = re.compile(r"def __del__|gc\.callbacks|weakref\.finalize|weakref\.(ref|proxy)\(\w+, (?!dropped\.append)")
+    found = [source.relative_to(ROOT).as_posix() for source in SOURCES if places.search(source.read_text())]
+    assert found == []
+
+
 def test_only_metering_creates_instruments():
     """One place for routes, caps and refusals."""
     creators = re.compile(r"\.create_(observable_)?(counter|up_down_counter|gauge|histogram)\b")

@@ -12,8 +12,9 @@ import sys
 import types
 
 import pytest
+from opentelemetry import metrics
 
-from otel_llmon import telemetry
+from otel_llmon import observers, telemetry
 from otel_llmon.instrumentors import Content, Instrumentor, Patch, Target, patching
 from otel_llmon.metering.cells import HistogramSeries
 from otel_llmon.phases import phase
@@ -337,27 +338,90 @@ def test_a_forked_child_does_not_report_its_parents_calls(parrots, recorder):
     assert len(recorder.finished) == 1
 
 
-def test_a_stream_that_is_collected_as_garbage_waits_for_a_safe_moment(parrots, recorder):
-    """In a garbage collection nothing is ended, since its thread may hold any lock; the next call or flush does it."""
+def _beat():
+    observers.attach(types.SimpleNamespace(__name__="nothing", ROWS=(), observe=list), every=3600)
+    assert observers.read_now(20)
+
+
+COMERS = {
+    "a call": lambda: sys.modules["parrots"].squawk(model="green"),
+    "a collection of metrics": lambda: metrics.get_meter_provider().force_flush(),
+    "a flush": lambda: telemetry.settle(last=False),
+    "the observers' beat": _beat,
+}
+
+
+@pytest.mark.usefixtures("beat")
+@pytest.mark.parametrize("in_garbage", [False, True])
+@pytest.mark.parametrize("comes", COMERS)
+def test_a_stream_that_is_dropped_is_ended_by_whoever_comes_next(comes, in_garbage, parrots, recorder, clock):
+    """Nothing runs when Python lets go of it: locks may be held, and Ctrl-C would be swallowed. No time is added."""
     holder = types.SimpleNamespace(words=parrots.Parrots().say("grey", "one two", stream=True))
-    holder.itself = holder
+    holder.itself = holder if in_garbage else None
+    clock.now += 1.0
     next(holder.words)
+    clock.now += 60.0
     del holder
     gc.collect()
-    assert recorder.finished == []
-    parrots.Parrots().say("green", "x")
-    assert [span.name for span in recorder.finished] == ["chat grey", "chat green"]
-    assert recorder.finished[0].attributes[key.CHUNKS] == 1
+    assert recorder._spans.kept == []
+    COMERS[comes]()
+    span = recorder._spans.kept[0]
+    assert (span.name, span.attributes[key.CHUNKS], span.end_time - span.start_time) == ("chat grey", 1, 1e9)
 
 
-def test_a_collection_of_metrics_ends_what_waited(parrots, recorder):
-    """A program that makes no further call still tells of its last."""
-    holder = types.SimpleNamespace(words=parrots.Parrots().say("grey", "one two", stream=True))
-    holder.itself = holder
-    del holder
-    gc.collect()
-    recorder.points()
-    assert len(recorder.finished) == 1
+@pytest.fixture
+def beat():
+    """Observers may be attached, and are gone afterwards."""
+    yield
+    observers.detach_all()
+    observers.sampler.beat = 10.0
+
+
+def test_ctrl_c_ends_a_program_whatever_it_is_doing(program):
+    """Python drops what is raised in finalizers and in callbacks of garbage collections: nothing of ours runs there.
+
+    The alarm stands for Ctrl-C: it comes amid C code that makes many objects, without another process to wait for.
+    """
+    ended = program(
+        """
+        import gc, json, openai, signal
+        text = json.dumps([{"a": [number]} for number in range(20_000)])
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        stopped = 0
+        for _ in range(25):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            try:
+                for _ in range(20):
+                    json.loads(text)
+            except KeyboardInterrupt:
+                stopped += 1
+        print(stopped, gc.callbacks)
+        """,
+        instrumented=True,
+    )
+    assert (ended.stdout, ended.stderr) == ("25 []\n", "")
+
+
+def test_what_is_dropped_last_arrives_where_others_made_the_provider(program):
+    """No configure(), no metrics, no further call: the exit ends it, before the provider is shut down."""
+    ended = program(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+        trace.set_tracer_provider(TracerProvider())
+        trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
+        import types
+        from otel_llmon.instrumentors import Patch, Target, patching
+        library = types.SimpleNamespace(say=lambda **given: iter("abc"))
+        said = lambda received, item: None
+        patch = Patch("parrots", "say", "chat", lambda owner, given: Target("parrots", "grey"), said, said)
+        patching.Switch().apply(patch, library)
+        next(library.say(stream=True))
+        """,
+    )
+    assert ended.stderr == ""
+    assert json.loads(ended.stdout)["name"] == "chat grey"
 
 
 # on and off

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from otlp import ask, get, post, spans
@@ -168,6 +170,40 @@ def test_damage_that_shows_later_ends_the_viewer_with_a_line(tmp_path):
             viewer.wait()
         assert get(f"{viewer.page_url}/healthz").status == 503
     _fill(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be removed there")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_is_removed_ends_the_viewer_with_a_line(tmp_path, replaced):
+    """What goes into a file without a name is lost: it is not acknowledged, and questions hear the same."""
+    folder = tmp_path / "kept"
+    with _viewer(folder) as viewer:
+        assert post(f"{viewer.otlp_url}/v1/traces", spans(1).SerializeToString()).status == 200
+        assert len(ask(viewer, "/api/traces")["traces"]) == 1
+        shutil.rmtree(folder)
+        if replaced:
+            folder.mkdir()
+            (folder / "viewer.db").write_bytes(b"")
+        for path in ("/api/traces", "/api/status"):
+            said = get(viewer.page_url + path)
+            assert said.status == 503
+            assert "viewer.db: removed" in said.json["error"]
+        for number in (2, 3):
+            said = post(f"{viewer.otlp_url}/v1/traces", spans(number).SerializeToString())
+            assert said.status == 503
+            assert "viewer.db: removed" in Status.FromString(said.body).message
+        with pytest.raises(ViewerError, match=r"kept/viewer.db: removed while it was in use, start again"):
+            viewer.wait()
+        assert get(f"{viewer.page_url}/healthz").status == 503
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be removed there")
+def test_a_removed_folder_is_noticed_without_a_request(tmp_path):
+    """Whoever waits for the viewer hears of it soon."""
+    with _viewer(tmp_path / "kept") as viewer:
+        shutil.rmtree(tmp_path / "kept")
+        with pytest.raises(ViewerError, match="removed while it was in use"):
+            viewer.wait()
 
 
 def test_a_second_viewer_leaves_the_first_alone(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -14,16 +14,13 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_llmon import efficiency, events, telemetry
 from otel_llmon.context import leave, where
-from otel_llmon.instrumentors import Given, Patch, Received, content, conventions
+from otel_llmon.instrumentors import Given, Patch, Received, content, conventions, held
 from otel_llmon.phases import CANCELLATION, FAILURE, outcome
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import DETAILED, state
 
 _SUPPRESSED = "suppress_instrumentation"
 """The key by which older instrumentations say the same."""
-
-waiting: list[Callable[[], None]] = []
-"""Ends calls that ended where nothing could be done about it; the next call, collection or flush does it."""
 
 
 class _Process:
@@ -38,16 +35,6 @@ def failed(library: str, exc: BaseException) -> None:
     telemetry.warn_once("%s: a call is not told in full: %s: %s", library, type(exc).__name__, exc)
 
 
-def end_waiting() -> None:
-    """End what waits; several threads may do so at once."""
-    while True:
-        try:
-            end = waiting.pop()
-        except IndexError:
-            return
-        end()
-
-
 def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
     """Return the call that begins now, or None where nothing is to be told of it."""
     if not state.level:
@@ -56,8 +43,8 @@ def begin(patch: Patch, owner: Any, given: Given) -> Call | None:
     if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get(_SUPPRESSED):
         return None
     try:
-        if waiting:
-            end_waiting()
+        if held.dropped:
+            held.end_dropped()
         return Call(patch, owner, given)
     except Exception as exc:  # a table's mistake, or a sampler's, must not reach the call
         failed(patch.library, exc)
@@ -150,11 +137,6 @@ class Call:
         if self.claim():
             self.tell(at, error, stopped=stopped)
 
-    @property
-    def is_open(self) -> bool:
-        """Tell whether nothing has ended it yet."""
-        return bool(self._open)
-
     def claim(self) -> bool:
         """Return whether it is the caller's to end: once, and not in a child of the process that began it."""
         try:
@@ -208,7 +190,6 @@ def _told_by(error: BaseException, span: trace.Span) -> dict[str, Any]:
 
 def _after_fork() -> None:
     _Process.generation += 1
-    waiting.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from otel_llmon.instrumentors import streams
+from otel_llmon.instrumentors import held, streams
 from otel_llmon.instrumentors.calls import Call
 from otel_llmon.instrumentors.streams import Flow, Over, over
 from otel_llmon.telemetry import state
@@ -69,20 +69,21 @@ def _follow(call: Call, stream: Any) -> Any:
             (found.complete if exhausted else found.stop)()
 
     flow.undo = _when_closed(stream.response, closed, inner.ag_code if is_async else inner.gi_code)
-    stream._iterator = Over(inner, flow) if is_async else over(inner, flow)
+    stream._iterator = flow.follows(Over(inner, flow) if is_async else over(inner, flow))
     return stream
 
 
 class _Body:
     """A call whose answer's body the program reads for itself; what is read as a whole is understood at the end."""
 
-    __slots__ = ("_call", "_exhausted", "_response", "_undo")
+    __slots__ = ("_began", "_call", "_exhausted", "_response", "_undo")
 
     def __init__(self, call: Call, response: Any) -> None:
         self._call = call
-        self._response = weakref.ref(response)
+        self._began = state.clock()
         self._exhausted: float | None = None
         self._undo = _when_closed(response, self.closed)
+        self._response = held.when_dropped(response, self.drop)
 
     def closed(self, *, exhausted: bool) -> None:
         """Note that the body was read, or end the call: within reading, what was read is not there yet."""
@@ -91,25 +92,27 @@ class _Body:
         else:
             self._end()
 
-    def _end(self) -> None:
+    def drop(self) -> None:
+        """End because nobody holds the response any more: it was left when it had come."""
+        self._end(self._began)
+
+    def _end(self, at: float | None = None) -> None:
         response, call = self._response(), self._call
+        held.forget(self._response)
         self._undo()
         if (body := None if response is None else response.__dict__.get("_content")) is not None:
             call.finish(_plain(body), self._exhausted)
         elif self._exhausted is not None:
             call.end(self._exhausted)
         else:
-            call.end(stopped=True)
-
-    def __del__(self) -> None:
-        streams.let_go(self._end, self._call)
+            call.end(at, stopped=True)
 
 
 def _when_closed(response: Any, told: Callable[..., None], reader: Any = None) -> Callable[[], None]:
     """Tell when the program closes an HTTP response, or has read it to its end; return what undoes this.
 
     The code `reader` closes it too, at its own end, and so do iterators that are dropped; that says nothing. Until it
-    is undone the response holds itself, since what is collected with others has lost all weak references to it.
+    is undone the response holds itself, since somebody may have taken its `close` and nothing else.
     """
     kind = type(response)
     raw = {getattr(getattr(kind, name, None), "__code__", None) for name in ("iter_raw", "aiter_raw")}
@@ -129,9 +132,11 @@ def _when_closed(response: Any, told: Callable[..., None], reader: Any = None) -
     for name in names:
         hook(name)
 
+    found = weakref.ref(response)
+
     def undo() -> None:
         for name in names:
-            vars(response).pop(name, None)
+            getattr(found(), "__dict__", {}).pop(name, None)
 
     return undo
 

@@ -6,32 +6,31 @@ received until then. One that is dropped ends at its last chunk, since nothing o
 
 from __future__ import annotations
 
-import gc
-import threading
 import weakref
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from operator import sub
-from typing import Any
+from typing import Any, TypeVar
 
 import wrapt
 
-from otel_llmon import events, telemetry
-from otel_llmon.instrumentors import Received, content
-from otel_llmon.instrumentors.calls import Call, end_waiting, failed, waiting
+from otel_llmon.instrumentors import Received, content, held
+from otel_llmon.instrumentors.calls import Call, failed
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import state
 
+IteratorT = TypeVar("IteratorT")
+
 
 class Flow:
-    """A call whose answer comes bit by bit. It lives as long as the iterator that feeds it.
+    """A call whose answer comes bit by bit, by way of an iterator that it `follows`.
 
     Where only a stream's last chunks say something, they are kept and read at the end: reading takes longer than all
     the rest that is done for a chunk.
     """
 
-    __slots__ = ("__weakref__", "_began", "_kept", "_readers", "call", "keep", "times", "undo")
+    __slots__ = ("__weakref__", "_began", "_followed", "_kept", "_readers", "call", "keep", "times", "undo")
 
     def __init__(self, call: Call) -> None:
         patch = call.patch
@@ -46,7 +45,12 @@ class Flow:
         all_matter = patch.tail is None or call.expected > 1 or len(self._readers) > 1
         self.keep = _reading(call, self._readers) if all_matter else self._kept.append
         """Takes note of a chunk. It does not raise."""
-        _open[id(self)] = weakref.ref(self)
+        self._followed: weakref.ref[Any] | None = None
+
+    def follows(self, items: IteratorT) -> IteratorT:
+        """End at the latest when nobody holds `items` any more; return them."""
+        self._followed = held.when_dropped(items, self.drop)
+        return items
 
     def complete(self) -> None:
         """End: all has arrived."""
@@ -69,7 +73,8 @@ class Flow:
         if not call.claim():
             return
         try:
-            _open.pop(id(self), None)
+            if self._followed is not None:
+                held.forget(self._followed)
             if self.undo is not None:
                 self.undo()
             read = _reading(call, self._readers)
@@ -97,19 +102,6 @@ class Flow:
         for series in lane.gaps:
             series.record_all(gaps, call.span)
 
-    def __del__(self) -> None:
-        let_go(self.drop, self.call)
-
-
-def let_go(end: Callable[[], None], call: Call) -> None:
-    """End a call that nobody holds any more, unless that must wait: see `_Collecting`."""
-    if not call.is_open:
-        return
-    if _collecting.thread == threading.get_ident():
-        waiting.append(end)
-    else:
-        end()
-
 
 def _reading(call: Call, readers: list[Callable[[Received, Any], None]]) -> Callable[[Any], None]:
     """Return what reads a chunk; a reader that fails is counted, and reads no more."""
@@ -134,7 +126,7 @@ def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
             seen(clock())
             keep(item)
             yield item
-    except GeneratorExit:  # dropped: the flow goes with this frame, and knows whether it may end now
+    except GeneratorExit:  # dropped: nothing may be done here, see `held`
         raise
     except BaseException as exc:
         flow.fail(exc)
@@ -145,7 +137,7 @@ def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
 class Over:
     """As over(), for an asynchronous iterator. A generator would need its event loop to be dropped in."""
 
-    __slots__ = ("_clock", "_flow", "_inner", "_keep", "_next", "_seen")
+    __slots__ = ("__weakref__", "_clock", "_flow", "_inner", "_keep", "_next", "_seen")
 
     def __init__(self, inner: AsyncIterator[Any], flow: Flow) -> None:
         self._inner, self._flow = inner, flow
@@ -178,7 +170,7 @@ def follow(call: Call, result: Any) -> Any:
         call.finish(result)
         return result
     flow = Flow(call)
-    return _Followed(result, Over(result, flow) if is_async else over(result, flow), flow)
+    return _Followed(result, flow.follows(Over(result, flow) if is_async else over(result, flow)), flow)
 
 
 class _Followed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take no arguments
@@ -220,38 +212,3 @@ class _Followed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take
 
     def _entered(self, found: Any) -> Any:
         return self if found is self.__wrapped__ else found
-
-
-_open: dict[int, weakref.ref[Flow]] = {}
-
-
-class _Collecting:
-    """Which thread collects garbage now.
-
-    A call that ends there could wait for a lock that its own thread holds, so it waits for the next call or flush.
-    """
-
-    thread: int | None = None
-
-    def __call__(self, phase: str, _: Any) -> None:
-        self.thread = threading.get_ident() if phase == "start" else None
-
-
-def settle(*, last: bool) -> None:
-    """End what was dropped in a garbage collection, and before the last flush what is still open."""
-    end_waiting()
-    if last:
-        for found in list(_open.values()):
-            if (flow := found()) is not None:
-                flow.drop()
-
-
-def _at_collection() -> tuple[()]:
-    settle(last=False)
-    return ()
-
-
-_collecting = _Collecting()
-gc.callbacks.append(_collecting)
-telemetry.settlers.append(settle)
-events.errors.sources["streams"] = _at_collection

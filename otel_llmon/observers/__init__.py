@@ -139,6 +139,7 @@ class _Sampler:
                     self._read(source)
                 if self._thread is not me:  # it took so long that another took over
                     return
+            telemetry.settle(last=False)
             with self._passed:
                 self._passes = asked
                 self._passed.notify_all()

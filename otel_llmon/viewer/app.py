@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from otel_llmon.viewer import queries
+from otel_llmon.viewer.errors import ViewerError
 from otel_llmon.viewer.queries import Page
 from otel_llmon.viewer.serving import Answer, Handler, RefusedError, Server, as_json
 from otel_llmon.viewer.store import Store
@@ -80,6 +81,10 @@ class _Showing(Handler):
         _, _, what, *rest = path.split("/", 3)
         if what not in _QUESTIONS or (rest and what not in _NAMED):
             raise RefusedError(404, f"{path[:100]}: no such data")
+        try:
+            self.server.store.database.verify()
+        except ViewerError as exc:
+            raise RefusedError(503, str(exc)) from exc
         if what == "status":
             return self.server.status()
         with self.server.store.database.reader() as connection:

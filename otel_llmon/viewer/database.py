@@ -35,6 +35,7 @@ class Database:
         self._lock = _locked(_made(folder))
         try:
             self._prepare()
+            self._identity = self._found()
         except BaseException:
             self._lock.close()
             raise
@@ -127,6 +128,18 @@ class Database:
             connection.close()
         else:
             self._readers.put(connection)
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            facts = self.path.stat()
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino
+
+    def verify(self) -> None:
+        """Raise ViewerError where the file is no longer at its path: what is written then is gone with the process."""
+        if self._found() != self._identity:
+            raise ViewerError(f"{self.path}: removed while it was in use, start again")
 
     def bytes(self) -> int:
         """Return the size of the file and its journal."""

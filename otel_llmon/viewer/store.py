@@ -12,7 +12,7 @@ from pathlib import Path
 
 from otel_llmon.viewer import retention
 from otel_llmon.viewer.database import Database
-from otel_llmon.viewer.errors import in_words, is_damage, is_final
+from otel_llmon.viewer.errors import ViewerError, in_words, is_damage, is_final
 from otel_llmon.viewer.inserting import Inserter
 from otel_llmon.viewer.records import Taken
 from otel_llmon.viewer.retention import Limits, Retention
@@ -61,6 +61,7 @@ class Store:
         self._committed = threading.Condition()
         self._version = 0
         self._open = True
+        self._why = "the viewer is closing"
         self._connection = self.database.writer()
         self._inserter = Inserter(self._connection)
         self._retention = Retention(self._inserter, limits)
@@ -72,7 +73,7 @@ class Store:
         batch = Batch(signal, taken, digest)
         with self._something:
             if not self._open:
-                raise StoreError("the viewer is closing")
+                raise StoreError(self._why)
             self._waiting.append(batch)
             self._something.notify()
         batch.done.wait()
@@ -109,8 +110,12 @@ class Store:
         while (batches := self._next()) is not None:
             try:
                 self._write(batches)
+                self.database.verify()
                 if self._retention.keep(int(self._clock())):
                     self._tell()
+            except ViewerError as exc:
+                self._give_up(str(exc))
+                return
             except sqlite3.Error as exc:
                 if is_final(exc):
                     self._give_up(in_words(self.database.path, exc), damaged=is_damage(exc))
@@ -132,6 +137,9 @@ class Store:
             return
         try:
             self._commit(batches)
+        except ViewerError as exc:
+            self._dismiss(batches, StoreError(str(exc)))
+            raise
         except Exception as exc:
             if isinstance(exc, sqlite3.Error) and not isinstance(exc, _OF_THE_BATCH):
                 self._dismiss(batches, StoreError(in_words(self.database.path, exc)))
@@ -146,6 +154,7 @@ class Store:
         with self._inserter.transaction(int(self._clock())) as insert:
             for batch in batches:
                 insert(batch.signal, batch.taken, batch.digest)
+        self.database.verify()
         self._dismiss(batches, None)
         self._tell()
 
@@ -161,7 +170,7 @@ class Store:
 
     def _give_up(self, why: str, *, damaged: bool = False) -> None:
         with self._something:
-            self._open = False
+            self._open, self._why = False, why
             self._dismiss(list(self._waiting), StoreError(why))
             self._waiting.clear()
         if damaged:
