@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -40,8 +40,8 @@ class Watcher(Protocol):
         """It runs no more."""
 
 
-watchers: list[Watcher] = []
-"""Empty, unless something is measured beside how long phases take."""
+watchers: list[Callable[[], Watcher | None]] = []
+"""Weak references; empty, unless something is measured beside how long phases take."""
 
 _duration = metering.Histogram(rows.PHASE_DURATION)
 _active = metering.Presence(rows.PHASE_ACTIVE)
@@ -350,8 +350,17 @@ def _end_span(span: trace.Span, error: BaseException | None, more: _More | None)
         _tell_failure(exc)
 
 
+def _watching() -> Iterator[Watcher]:
+    for reference in list(watchers):
+        watcher = reference()
+        if watcher is not None:
+            yield watcher
+        elif reference in watchers:
+            watchers.remove(reference)
+
+
 def _came(lane: Lane) -> None:
-    for watcher in watchers:
+    for watcher in _watching():
         try:
             watcher.came(lane.place[:2])
         except Exception as exc:  # what measures must not break what is measured
@@ -359,7 +368,7 @@ def _came(lane: Lane) -> None:
 
 
 def _went(lane: Lane) -> None:
-    for watcher in watchers:
+    for watcher in _watching():
         try:
             watcher.went(lane.place[:2])
         except Exception as exc:

@@ -139,9 +139,8 @@ def watch(
                 yield Reading(rows.RESOURCE_UTILIZATION, share, {RESOURCE: "cpu"})
         before = now
 
-    phases.watchers.append(counted)
+    phases.watchers.append(weakref.ref(counted))
     _accounts.add(counted)
-    weakref.finalize(observe, phases.watchers.remove, counted).atexit = False
     return observe
 
 
