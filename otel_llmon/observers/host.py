@@ -28,14 +28,14 @@ _MEMORY_STATES = ("used", "free", "cached", "buffers")
 def watch(psutil: Any = None, lease: Lease | None = None) -> Callable[[], Iterable[Reading]]:
     """Return an observer of the machine. Utilization needs two readings, so the first pass leaves it out.
 
-    It says nothing while another process of this service on this machine holds the lease.
+    It says nothing while another process of this service that sends to the same place holds the lease.
     """
     source = psutil or imported()
-    lease = lease or Lease(os.environ.get("OTEL_SERVICE_NAME", ""))
+    lease = lease or Lease.of(os.environ)
     before: dict[str, float] = {}
 
     def observe() -> Iterator[Reading]:
-        if lease.held():
+        if lease is None or lease.held():
             yield from _cpu(source, before)
             yield from _memory(source)
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -21,6 +22,12 @@ class Lease:
         self.path = (folder or Path(tempfile.gettempdir())) / f"otel-llmon-{user}-{digest}.lock"
         self._file = -1
         self._owner = 0
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Lease | None:
+        """Return the lease of a service that has a name and sends somewhere; programs without one are strangers."""
+        service = environ.get("OTEL_SERVICE_NAME")
+        return cls(f"{service} {environ.get('OTEL_EXPORTER_OTLP_ENDPOINT', '')}") if service else None
 
     def held(self) -> bool:
         """Take the lease if nobody has it; return whether it is this process's."""
