@@ -86,22 +86,21 @@ class Phase:
     """A stretch of work between `__enter__` and `__exit__`."""
 
     __slots__ = (
-        "_again", "_attributes", "_in", "_inside", "_lane", "_more", "_name", "_outer", "_place", "_run", "_span",
-        "_started", "_token",
+        "_again", "_attributes", "_in", "_inside", "_lane", "_more", "_name", "_outer", "_run", "_span", "_started",
+        "_token",
     )  # fmt: skip
     _lane: Lane
     _span: trace.Span | None
     _in: Any
     _token: Any
     _outer: Phase | None
-    _place: Place
     _inside: float
+    _more: _More
     _run: Run
 
     def __init__(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         self._name = name if name.__class__ is str else _named(name)
         self._attributes = attributes
-        self._more: _More | None = None
         self._started: float | None = None
 
     def set(self, attributes: Mapping[str, Any]) -> None:
@@ -115,16 +114,15 @@ class Phase:
             telemetry.warn_once("phase %r: counts only while it runs; what=%r is left out", self._name, what)
             return
         what = values.text(what)
-        _items.at(what, *self._place[1::-1]).add(number)
+        pipeline, name, inside = self._place()
+        _items.at(what, name, pipeline).add(number)
         found = values.number(number)
         if found is None or not 0 <= found < math.inf:  # refused, and told, above
             return
-        number = found
-        more = self._more = self._more or _More()
-        more.counts[what] = more.counts.get(what, 0) + number
-        inside = self._place[2]
+        counts = self._extras().counts
+        counts[what] = counts.get(what, 0) + found
         if inside is not None:
-            inside._run.counted(what, number)
+            inside._run.counted(what, found)
 
     def __enter__(self) -> Self:
         if self._started is not None:
@@ -138,20 +136,21 @@ class Phase:
         except KeyError:
             lane = self._new_lane((here[0], self._name))
         self._lane = lane
-        self._span = self._token = None
+        self._span = None
         if state.level >= DETAILED:
             self._start_span()
         lane.present[self] = lane.active
-        self._outer = outer = here[2]
-        self._place = place = lane.place if outer is None else self._join(outer)
-        self._in = where.set(place)
-        if watchers:
-            _came(lane)
+        self._outer = None
+        if watchers or here[2] is not None:
+            self._join(here[2])
+            self._in = where.set(self._place())
+        else:
+            self._in = where.set(lane.place)
         clock = state.clock
         self._started = clock()
         return self
 
-    def __exit__(  # noqa: C901  # each of its steps is one that most phases have
+    def __exit__(  # each of its steps is one that most phases have
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
         if self._started is None:
@@ -162,16 +161,14 @@ class Phase:
         clock = state.clock
         seconds = clock() - self._started
         self._started = None
-        if self._token is not None:
+        lane, span = self._lane, self._span
+        if span is not None and self._token is not None:
             leave(self._token)
         if self._in is not None:
-            if watchers:
-                _went(self._lane)
             try:  # noqa: SIM105  # its call costs as much as what is in it
                 where.reset(self._in)
             except ValueError:  # as in leave()
                 pass
-        lane, span = self._lane, self._span
         try:
             del lane.present[self]
         except KeyError:  # a forked child leaves what its parent began, and its parent will report
@@ -184,16 +181,23 @@ class Phase:
         if self._outer is not None:
             self._leave(self._outer, seconds, error)
         if span is not None:
-            _end_span(span, error, self._more)
+            _end_span(span, error, getattr(self, "_more", None))
 
-    def _join(self, outer: Phase) -> Place:
-        """Take part in the run that the phase around takes part in."""
-        self._inside = 0.0
-        self._run = outer._run
-        self._run.begin(self._name)
-        return (*self._lane.place[:2], self)
+    def _join(self, outer: Phase | None) -> None:
+        """Take part in the run that the phase around takes part in, and let those watch who want to."""
+        if watchers:
+            _came(self._lane)
+        self._outer = outer or _NOBODY
+        if outer is not None:
+            self._inside = 0.0
+            self._run = outer._run
+            self._run.begin(self._name)
 
     def _leave(self, outer: Phase, seconds: float, error: BaseException | None) -> None:
+        if self._in is not None:
+            _went(self._lane)
+        if outer is _NOBODY:
+            return
         outer._inside += seconds
         own = max(seconds - self._inside, 0.0)
         outer._run.over(self._name, seconds, own, failed=error is not None and outcome(error) == FAILURE)
@@ -203,9 +207,19 @@ class Phase:
         if not isinstance(found, Phase):
             telemetry.warn_once("phase %r: after is a %s, expected a phase", self._name, type(after).__name__)
             return
-        self._more = more = _More()
-        more.attempt = (after._more.attempt if after._more else 1) + 1
+        more = self._extras()
+        more.attempt = getattr(after, "_more", _FIRST).attempt + 1
         more.before = after._span if after._started is None and hasattr(after, "_span") else None
+
+    def _extras(self) -> _More:
+        if not hasattr(self, "_more"):
+            self._more = _More()
+        return self._more
+
+    def _place(self) -> Place:
+        """Return where the code inside of this phase is."""
+        alone = self._outer is None or self._outer is _NOBODY
+        return self._lane.place if alone else (*self._lane.place[:2], self)
 
     def _reenter(self) -> Self:
         self._again += 1
@@ -213,6 +227,7 @@ class Phase:
         return self
 
     def _start_span(self) -> None:
+        self._token = None
         try:
             self._span = span = self._make_span()
             if span.get_span_context().is_valid:
@@ -223,7 +238,7 @@ class Phase:
     def _step_aside(self) -> None:
         """Be current no more, while the clock runs on."""
         _went(self._lane)
-        if self._token is not None:
+        if self._span is not None and self._token is not None:
             leave(self._token)
         leave(self._in)
         self._token = self._in = None
@@ -261,9 +276,10 @@ class Phase:
         if self._attributes:
             facts.update(telemetry.clean(self._attributes))
         links = None
-        if self._more is not None and self._more.attempt > 1:
-            facts[key.ATTEMPT] = self._more.attempt
-            links = self._more.links()
+        more = getattr(self, "_more", _FIRST)
+        if more.attempt > 1:
+            facts[key.ATTEMPT] = more.attempt
+            links = more.links()
         return telemetry.tracer().start_span(self._name, attributes=facts, links=links)
 
     # as a decorator
@@ -299,6 +315,9 @@ class _More:
         return [trace.Link(self.before.get_span_context(), {key.ATTEMPT: self.attempt - 1})]
 
 
+_FIRST = _More()
+
+
 class _Off(Phase):
     """What level `disabled` hands out: shared, and does nothing."""
 
@@ -325,6 +344,8 @@ class _Off(Phase):
 
 
 _OFF = _Off("")
+_NOBODY = Phase("")
+"""Around a phase that is watched and in no pipeline."""
 
 
 def _named(name: Any) -> str:
@@ -398,7 +419,7 @@ class _Step:
 
     def __enter__(self) -> None:
         span = self._phase._span
-        self._in = where.set(self._phase._place)
+        self._in = where.set(self._phase._place())
         _came(self._phase._lane)
         self._token = None if span is None else otel_context.attach(trace.set_span_in_context(span))
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from otel_llmon import metering, telemetry
-from otel_llmon.context import where
+from otel_llmon.context import Place, where
 from otel_llmon.metering import values
 from otel_llmon.phases import SUCCESS, FunctionT, Lane, Phase
 from otel_llmon.runs import Report, Run
@@ -62,9 +62,11 @@ class Pipeline(Phase):
         super().__enter__()
         if fresh:
             self._run, self._seconds, self._inside = Run(self._expected), None, 0.0
-            self._place = (*self._lane.place[:2], self)
-            where.set(self._place)
+            where.set(self._place())
         return self
+
+    def _place(self) -> Place:
+        return (*self._lane.place[:2], self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
