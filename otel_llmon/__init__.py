@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, which takes longer to load than everything here
 if TYPE_CHECKING:
+    from typing import Any
+
     from otel_llmon.events import event as event
     from otel_llmon.lifecycle import configure as configure
     from otel_llmon.lifecycle import shutdown as shutdown
