@@ -99,6 +99,8 @@ def test_a_second_start_goes_on_with_the_same_data(tmp_path):
         (["--tee", "collector"], "--tee 'collector': expected a URL"),
         (["--max-size", "much"], "--max-size 'much': expected a number and a unit, such as 500MB"),
         (["--max-size", "0"], "--max-size '0'"),
+        (["--max-size", "1"], "--max-size '1': expected at least 32MiB, twice the largest request"),
+        (["--max-size", "33554431"], "expected at least 32MiB"),
         (["--max-age", "7"], "--max-age '7': expected a number and a unit, such as 12h or 7d"),
     ],
 )

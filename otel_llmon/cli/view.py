@@ -24,6 +24,7 @@ _UNITS: dict[str, float] = {"": 1} | {
     for kind, base in (("", 1000), ("i", 1024))
     for power, letter in enumerate("kmgt", start=1)
 }
+_SMALLEST = 32 << 20
 _SECONDS: dict[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -40,7 +41,7 @@ def run(  # noqa: PLR0913, PLR0917  # an option each
     """Take telemetry over OTLP/HTTP and show it on a page, until Ctrl-C."""
     from otel_llmon.viewer import Limits, Viewer
 
-    limits = Limits(_size(max_size), _age(max_age))
+    limits = Limits(_roomy(max_size), _age(max_age))
     viewer = Viewer(data, _address("--otlp", otlp), _address("--page", page), _url(tee), limits)
     for number in _STOPS:
         signal.signal(number, _stop)
@@ -98,6 +99,13 @@ def _url(given: str | None) -> str | None:
 
 def _size(given: str) -> int:
     return int(_amount("--max-size", given, r"([kmgt]?i?)b?", _UNITS, "500MB"))
+
+
+def _roomy(given: str) -> int:
+    found = _size(given)
+    if found < _SMALLEST:  # what was just taken would be the first to go
+        raise SettingsError(f"--max-size {given!r}: expected at least 32MiB, twice the largest request")
+    return found
 
 
 def _age(given: str) -> float:
