@@ -54,6 +54,10 @@ class Settings:
         default=10.0,
         metadata=_row(forms.SECONDS_ABOVE_ZERO, "seconds between two readings of the observers"),
     )
+    instrumentors: tuple[str, ...] = field(
+        default=("openai",),
+        metadata=_row(forms.NAMES, "libraries whose calls to models are told, if the program imports them"),
+    )
     histograms: Histograms = field(
         default="explicit",
         metadata=_row(
