@@ -369,6 +369,34 @@ def test_what_is_set_stays():
     assert _target.environment(["app"], {"OTEL_LLMON_SERVICE": "shop"})["OTEL_SERVICE_NAME"] == "shop"
 
 
+@pytest.mark.parametrize(
+    ("environ", "service", "guess"),
+    [
+        ({}, None, "app"),
+        ({"OTEL_SERVICE_NAME": ""}, None, "app"),
+        ({"LLMON_GUESSED_SERVICE": "before"}, None, "app"),
+        ({"OTEL_SERVICE_NAME": "app"}, None, None),
+        ({"OTEL_LLMON_SERVICE": "app"}, None, None),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=app"}, None, None),
+        ({}, "app", None),
+        ({"OTEL_SERVICE_NAME": "sh", "LLMON_GUESSED_SERVICE": "sh"}, "sh", None),
+        ({"OTEL_SERVICE_NAME": "sh", "LLMON_GUESSED_SERVICE": "sh"}, None, "sh"),
+    ],
+)
+def test_a_name_that_is_a_guess_is_marked_as_one(environ, service, guess):
+    """Anybody's own word, by variable, setting or option, is none."""
+    made = _target.environment(["app"], environ, service)
+    assert made.get("LLMON_GUESSED_SERVICE") == guess
+    assert guess is None or made["OTEL_SERVICE_NAME"] == guess
+
+
+def test_the_programs_own_name_wins_over_a_guess(run, program, sink):
+    """What `configure(service=...)` says is its author's word; the name of the script is nobody's."""
+    source = f"import otel_llmon\notel_llmon.configure(service='ingest')\n{PHASE}"
+    assert run("python", str(program.write("app.py", source))).returncode == 0
+    assert {resource["service.name"] for resource in sink.resources()} == {"ingest"}
+
+
 def test_programs_of_our_environment_come_first():
     """Only there is what instruments them; where another environment is active, its owner has decided."""
     here = str(BIN)
