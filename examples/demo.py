@@ -5,11 +5,15 @@
 What it prints about the run it has asked the viewer for; the program itself knows nothing of it.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
-import argparse
 import os
 import signal
+
+signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # what is imported next takes its time
+
+import argparse
 import socket
 import subprocess
 import sys
@@ -34,6 +38,8 @@ METRICS = (
     "gen_ai.client.token.usage",
 )
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
 console = Console(highlight=False)
 
 
@@ -44,7 +50,8 @@ def main() -> int:
     parser.add_argument("--otlp", default="127.0.0.1:4318", help="where the viewer takes OTLP")
     parser.add_argument("--page", default="127.0.0.1:4319", help="where it shows its page")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in STOPS:
+        signal.signal(number, leave)
     with (
         tempfile.TemporaryDirectory(prefix="llmon-demo-") as folder,
         Viewer(data=folder, otlp=free(given.otlp), page=free(given.page)) as viewer,
@@ -53,6 +60,13 @@ def main() -> int:
         if not given.once:
             stay(viewer)
     return failed
+
+
+def leave(number: int, _: object) -> None:
+    """Leave orderly; being told twice makes no difference."""
+    for stop in STOPS:
+        signal.signal(stop, lambda *_: None)
+    sys.exit(128 + number)
 
 
 def free(address: str) -> tuple[str, int]:
@@ -75,7 +89,9 @@ def run(endpoint: str) -> int:
     environ = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "pipeline"}
     environ.setdefault("OTEL_LLMON_EXIT_TIMEOUT", "15")  # on a busy machine 2 s may be too little
     environ |= {"NO_PROXY": "*", "no_proxy": "*"}  # all that it talks to is on this machine
-    return subprocess.run([program, sys.executable, PIPELINE], env=environ, check=False).returncode
+    command = [program, sys.executable, PIPELINE]
+    # a session of its own: Ctrl-C comes to us alone, and we end it without a traceback
+    return subprocess.run(command, env=environ, check=False, start_new_session=True).returncode
 
 
 def show(viewer: Embedded) -> int:
@@ -89,7 +105,9 @@ def show(viewer: Embedded) -> int:
     title("the logs")
     logs = viewer.logs()
     for log in reversed(logs):
-        console.print(Text.assemble((f"{log.level:<8}", "yellow" if log.level.startswith("WARN") else "dim"), log.body))
+        console.print(
+            Text.assemble((f"{log.level:<7} ", "yellow" if log.level.startswith("WARN") else "dim"), log.body)
+        )
     if not (found and logs and viewer.status().traces):
         console.print("not everything arrived", style="red")
         return 1
@@ -106,6 +124,7 @@ def values(viewer: Embedded, wanted: Sequence[str]) -> Iterator[Value]:
 
 def stay(viewer: Viewer) -> None:
     """Leave the page up until Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     title(f"the same on a page: {viewer.page_url}   (Ctrl-C ends it)")
     try:
         viewer.wait()
@@ -119,7 +138,4 @@ def title(text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    sys.exit(main())

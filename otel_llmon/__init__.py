@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, which takes longer to load than everything here
 if TYPE_CHECKING:
+    from typing import Any
+
     from otel_llmon.batches import batch as batch
     from otel_llmon.carrying import carry as carry
     from otel_llmon.carrying import child_environ as child_environ

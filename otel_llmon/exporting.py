@@ -6,6 +6,7 @@ signals. The inner exporters' own log lines are kept for the one line that says 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -62,7 +63,17 @@ def _short(text: str) -> str:
     place = re.search(r"host='([^']+)', port=(\d+)", text)
     if system is None or place is None:
         return text[:300]
-    return f"{place[1]}:{place[2]}: {system[1] or system[0]}"
+    why = system[1] or system[0]
+    return f"{place[1]}:{place[2]}: {why}{_way_out(place[1], place[2], why)}"
+
+
+def _way_out(host: str, port: str, why: str) -> str:
+    """Return what to run where nobody listens on this machine."""
+    if why != os.strerror(errno.ECONNREFUSED) or not re.fullmatch(r"localhost|127[\d.]+|::1", host):
+        return ""
+    usual = host in ("localhost", "127.0.0.1") and port == "4318"
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f", to see it: llmon view{'' if usual else f' --otlp {where}'}"
 
 
 _words = _LastWords()

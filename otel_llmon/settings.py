@@ -55,6 +55,10 @@ class Settings:
         default=10.0,
         metadata=_row(forms.SECONDS_ABOVE_ZERO, "seconds between two readings of the observers"),
     )
+    instrumentors: tuple[str, ...] = field(
+        default=("openai",),
+        metadata=_row(forms.NAMES, "libraries whose calls to models are told, if the program imports them"),
+    )
     histograms: Histograms = field(
         default="explicit",
         metadata=_row(
@@ -263,7 +267,7 @@ def _place(exc: Any) -> str:
 
 
 def _parsed(row: Field[Any], raw: object, label: str) -> Any:
-    if _unset(row, raw):
+    if _unset(row, raw) or raw is row.default:
         return row.default
     form: forms.Form = row.metadata["form"]
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ class Terminal:
     ) -> None:
         self._here, there = pty.openpty()
         self._shown = b""
+        self._hung_up = False
         self.process = subprocess.Popen(
             [sys.executable, "-c", _LEAD, *command],
             env=environ,
@@ -44,8 +46,9 @@ class Terminal:
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
-            while data := os.read(self._here, 65_536):
-                self._shown += data
+            while not self._hung_up:
+                if select.select([self._here], [], [], 0.05)[0]:
+                    self._shown += os.read(self._here, 65_536)
 
     @property
     def shown(self) -> str:
@@ -60,6 +63,13 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         """Press keys."""
         os.write(self._here, keys)
+
+    def hang_up(self) -> None:
+        """Close the window."""
+        if not self._hung_up:
+            self._hung_up = True
+            self._reader.join(5)  # while it reads, the terminal stays open
+            os.close(self._here)
 
     def ends(self) -> int:
         """Wait for the end, and return the exit status, or minus the signal."""
@@ -79,5 +89,4 @@ class Terminal:
             ):  # a test that failed leaves nothing behind either
                 process.kill()
         self.process.wait()
-        self._reader.join(5)
-        os.close(self._here)
+        self.hang_up()

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from importlib.metadata import entry_points, version
+from pathlib import Path
 
 import pytest
+from processes import BIN
 
 from otel_llmon import cli, semconv
+from otel_llmon.cli import _commands
 from otel_llmon.errors import NoDataError
 from otel_llmon.semconv import events
 from otel_llmon.settings import Settings
+
+ROOT = Path(cli.__file__).parents[2]
 
 
 @pytest.fixture
@@ -114,8 +122,36 @@ def test_any_error_of_ours_is_printed_once(llmon, monkeypatch):
     def fail():
         raise NoDataError("no NVIDIA driver")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(_commands, "app", fail)
     assert llmon() == (1, "", "llmon: no NVIDIA driver\n")
+
+
+@pytest.mark.parametrize("moment", ["typer", "otel_llmon.cli.metrics", "rich"])
+def test_ctrl_c_while_a_command_is_loaded_is_a_quiet_end(moment, program):
+    """Whatever is being imported then: nothing is printed, and the status is a shell's for it."""
+    program.write(
+        "sitecustomize.py",
+        f"""
+        import os, signal, sys
+
+        class Press:
+            def find_spec(self, name, path=None, target=None):
+                if name == {moment!r}:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        sys.meta_path.insert(0, Press())
+        """,
+    )
+    with program.start([str(BIN / "llmon"), *(["metrics"] if moment != "rich" else ["--help"])]) as process:
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 128 + signal.SIGINT
+
+
+def test_what_starts_it_is_light():
+    """Until Ctrl-C is a quiet end, nothing is loaded that takes its time."""
+    code = "import sys, otel_llmon.cli; print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-S", "-c", code], text=True, cwd=ROOT).split())
+    assert not loaded & {"typer", "typing", "rich", "importlib.metadata", "opentelemetry", "json", "email"}
 
 
 def test_an_unknown_command_is_a_usage_error(llmon):

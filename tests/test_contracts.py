@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import otel_llmon
-from otel_llmon import observers
+from otel_llmon import instrumentors, observers
 from otel_llmon.semconv import attributes, events, rows
 
 ROOT = Path(__file__).parent.parent
@@ -121,6 +121,7 @@ def test_every_instrumentor_is_a_table_that_imports_no_library(name):
     assert libraries
     assert not libraries & _loaded(f"import {module}")
     assert name in (ROOT / "docs/llm.md").read_text()
+    assert instrumentors.INSTRUMENTORS[name.removeprefix("llmon_")] == INSTRUMENTORS[name]
 
 
 def test_nothing_of_ours_runs_when_python_lets_go_of_something():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import BIN, INSTRUMENT, until
 from sink import attributes, free_port
@@ -249,7 +251,7 @@ def test_the_demo_prints_what_arrived(program, tmp_path):
     ]
     assert "16 spans · 2 errors" in out
     assert any(line.startswith("llmon.progress.items") and line.endswith("11 items") for line in lines)
-    assert [line.split()[0][:4] for line in lines[-2:]] == ["INFO", "WARN"]
+    assert [re.fullmatch(r"(INFO|WARN|WARNING) +\w.*", line)[1][:4] for line in lines[-2:]] == ["INFO", "WARN"]
     assert out.endswith("model busy answered 429, asking parrot-mini\n")
     assert not list(tmp_path.glob("llmon-demo-*"))
 
@@ -277,6 +279,22 @@ def test_the_demo_can_be_stopped_at_any_time(program, tmp_path):
         terminal.press(CTRL_C)
         assert terminal.ends() == 128 + signal.SIGINT
     assert "demo.py" not in terminal.shown.partition("> How hot")[2]
+    assert not list(tmp_path.glob("llmon-demo-*"))
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["while the demo is imported", "while its program is"])
+def test_the_demo_can_be_stopped_before_it_has_begun(early, program, tmp_path):
+    """Ctrl-C while Python loads what it needs: no traceback, and nothing is left."""
+    waits = "print('loading', flush=True)\nimport time\ntime.sleep(60)\n"
+    program.write("rich.py" if early else "openai.py", waits)
+    environ = program.environ | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
+    with Terminal(DEMO, environ, tmp_path) as terminal:
+        assert terminal.shows("loading"), terminal.shown
+        below = psutil.Process(terminal.process.pid).children(recursive=True)
+        terminal.press(CTRL_C)
+        assert terminal.ends() == 128 + signal.SIGINT
+    assert terminal.shown.partition("loading")[2].strip() in ("", "^C")
+    assert until(lambda: not any(child.is_running() for child in below))
     assert not list(tmp_path.glob("llmon-demo-*"))
 
 

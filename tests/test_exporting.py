@@ -97,7 +97,7 @@ def test_a_forked_child_builds_its_own_exporter(llmon_recorder):
         (
             "Transient error %s encountered while exporting %s batch, retrying in %.2fs.",
             (REFUSED, "spans", 1.0),
-            "localhost:4318: Connection refused",
+            "localhost:4318: Connection refused, to see it: llmon view",
         ),
         (
             "Failed to export %s batch code: %s, reason: %s",
@@ -114,6 +114,25 @@ def test_the_reason_is_what_the_exporter_said_first(message, args, expected):
         words.emit(logging.LogRecord("opentelemetry.exporter.x", logging.WARNING, "f", 1, text, values, None))
     assert words.take() == expected
     assert words.take() == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "error", "way_out"),
+    [
+        ("127.0.0.1", 4318, "[Errno 111] Connection refused", ", to see it: llmon view"),
+        ("127.0.0.7", 4318, "[Errno 111] Connection refused", ", to see it: llmon view --otlp 127.0.0.7:4318"),
+        ("::1", 4320, "[Errno 111] Connection refused", ", to see it: llmon view --otlp [::1]:4320"),
+        ("collector", 4318, "[Errno 111] Connection refused", ""),
+        ("127.example.com", 4318, "[Errno 111] Connection refused", ""),
+        ("localhost", 4318, "[Errno 104] Connection reset by peer", ""),
+    ],
+)
+def test_where_nobody_listens_on_this_machine_the_way_out_is_a_viewer(host, port, error, way_out):
+    """Where somebody else's Collector refuses, or somebody listens and breaks off, a viewer would not help."""
+    said = (
+        REFUSED.replace("localhost", host).replace("4318", str(port)).replace("[Errno 111] Connection refused", error)
+    )
+    assert exporting._short(said) == f"{host}:{port}: {error.partition('] ')[2]}{way_out}"
 
 
 def test_exporters_log_lines_stay_where_somebody_asked_for_them():

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -20,9 +21,11 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, StatusCode
+from processes import CONFIGURE
 from pydantic import BaseModel
 
-from otel_llmon import phase, telemetry
+from otel_llmon import configure, phase, telemetry
+from otel_llmon.errors import SettingsError
 from otel_llmon.instrumentors.openai import OpenAIInstrumentor
 from otel_llmon.prices import Prices, TokenPrice
 from otel_llmon.semconv import attributes as key
@@ -949,6 +952,104 @@ def test_switching_on_imports_nothing_of_the_library():
         " from openai.resources.chat.completions import Completions as C; assert hasattr(C.create, '_self_wrapper')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ASKS = """
+client = openai.OpenAI(base_url={url!r}, api_key="none")
+asked = [{{"role": "user", "content": "hello"}}]
+client.chat.completions.create(model="parrot", messages=asked)
+"""
+BEFORE, AFTER = f"{CONFIGURE}\nimport openai", f"import openai\n{CONFIGURE}"
+BY_HAND = "from otel_llmon.instrumentors.openai import OpenAIInstrumentor as I; I().instrument()"
+DECLINED = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "fastapi, llmon_openai"}
+STARTS = {
+    "the client is imported later": (BEFORE, {}, 1),
+    "the client was imported before": (AFTER, {}, 1),
+    "configure() twice": (f"{CONFIGURE}\n{BEFORE}", {}, 1),
+    "by hand, then configure()": (f"{BY_HAND}\n{BEFORE}", {}, 1),
+    "configure(), then by hand": (f"{CONFIGURE}\n{BY_HAND}\nimport openai", {}, 1),
+    "configure(), then by hand, at last": (f"{BEFORE}\n{BY_HAND}", {}, 1),
+    "switched off before the import": (f"{CONFIGURE}\n{BY_HAND[:-12]}uninstrument()\nimport openai", {}, 0),
+    "switched off after the import": (f"{BEFORE}\n{BY_HAND[:-12]}uninstrument()", {}, 0),
+    "none of ours": (BEFORE, {"OTEL_LLMON_INSTRUMENTORS": "none"}, 0),
+    "declined in OpenTelemetry's way": (BEFORE, DECLINED, 0),
+    "all declined": (BEFORE, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}, 0),
+    "declined, but asked for by hand": (f"{BEFORE}\n{BY_HAND}", DECLINED, 1),
+}
+
+
+UNDER_INSTRUMENT = ("configure() twice", "configure(), then by hand", "none of ours", "declined in OpenTelemetry's way")
+
+
+@pytest.mark.parametrize(
+    ("start", "under_instrument"),
+    [*((start, False) for start in STARTS), *((start, True) for start in UNDER_INSTRUMENT)],
+)
+def test_configure_switches_it_on_once(start, under_instrument, program, sink, url):
+    """Without a word more, under `opentelemetry-instrument` too, in whichever order: one span, and no warning."""
+    source, environ, spans = STARTS[start]
+    ended = program(source + ASKS.format(url=url), instrumented=under_instrument, **environ)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [span.name for span in sink.spans()] == [CHAT] * spans
+
+
+def test_a_forked_child_is_told_of_and_a_shutdown_switches_off(program, sink, url):
+    """What configure() switched on ends with it; what was asked before, in a child too, has arrived."""
+    again = """
+child = os.fork()
+client = client.copy(http_client=openai.DefaultHttpxClient())  # a connection takes one process
+client.chat.completions.create(model="parrot", messages=asked)
+handle.flush()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+otel_llmon.shutdown()
+client.chat.completions.create(model="parrot", messages=asked)
+"""
+    ended = program(f"import os\n{BEFORE}{ASKS.format(url=url)}{again}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [span.name for span in sink.spans()] == [CHAT] * 3
+    assert len(sink.instances()) == 2
+
+
+def test_what_was_switched_on_by_hand_outlives_a_shutdown(program, sink):
+    """It is not ours to switch off."""
+    ended = program(
+        f"""
+        {BY_HAND}
+        {CONFIGURE}
+        import openai
+        otel_llmon.shutdown()
+        print(I().is_instrumented_by_opentelemetry)
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
+
+
+def test_a_client_that_is_too_old_is_left_alone_in_one_line(program):
+    """Its import works, and the line says what is asked for."""
+    program.write("openai.py", "")
+    program.write("openai-1.2.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: openai\nVersion: 1.2.0\n")
+    ended = program(BEFORE)
+    assert ended.returncode == 0
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("openai: calls are not told: ")
+    assert "openai >= 1.60" in line
+
+
+def test_a_library_that_nobody_imports_costs_nothing():
+    """Neither the library nor our instrumentor of it is loaded, by the package or by configure()."""
+    code = (
+        "import sys, otel_llmon; assert 'otel_llmon.instrumentors' not in sys.modules; otel_llmon.configure('app');"
+        " assert not {'openai', 'otel_llmon.instrumentors.openai'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"OTEL_TRACES_EXPORTER": "none"})
+
+
+def test_a_name_that_no_instrumentor_has_is_refused():
+    """With those that there are."""
+    with pytest.raises(SettingsError, match="instrumentor 'parrots': expected one of openai"):
+        configure(instrumentors=["parrots"])
 
 
 def test_opentelemetry_instrument_switches_it_on(program, sink, url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -235,6 +236,53 @@ def test_a_request_to_end_ends_everything(moment, quiet, program, tmp_path):
     assert until(lambda: not any(child.is_running() for child in below))
 
 
+@pytest.mark.parametrize(
+    ("number", "says"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGRTMIN + 6, f"signal {signal.SIGRTMIN + 6}")]
+)
+def test_a_program_that_was_killed_is_told_by_its_signal(number, says, quiet, program, tmp_path):
+    """By a signal that nobody can handle, and by one without a name: we end by the same one."""
+    code = f"import os; os.kill(os.getpid(), {int(number)})"
+    with Terminal([*RUN, "python", str(program.write("app.py", code))], quiet, tmp_path) as terminal:
+        assert terminal.shows(f"the program was ended by {says}; "), terminal.shown
+        terminal.press(CTRL_C)
+        assert terminal.ends() == -number
+    assert "Traceback" not in terminal.shown
+
+
+@pytest.mark.parametrize("moment", ["started", "stays until Ctrl-C"])
+def test_a_closed_window_ends_everything(moment, quiet, program, tmp_path):
+    """The terminal tells the leader of its session only, which is us in a window of our own; the program hears it."""
+    heard = tmp_path / "heard"
+    code = f"import signal, sys\nsignal.signal(1, lambda *_: sys.exit(open({str(heard)!r}, 'w').close()))\n{SLEEP}"
+    code = code if moment == "started" else ""
+    with Terminal([*RUN, "python", str(program.write("app.py", code))], quiet, tmp_path) as terminal:
+        assert terminal.shows(moment), terminal.shown
+        below = psutil.Process(terminal.process.pid).children(recursive=True)
+        assert below
+        terminal.hang_up()
+        assert terminal.ends() == (0 if moment == "started" else 128 + signal.SIGHUP)
+    assert until(lambda: not any(child.is_running() for child in below))
+    assert heard.exists() == (moment == "started")
+
+
+@pytest.mark.parametrize("moment", ["started", "stays until Ctrl-C"])
+def test_when_we_are_killed_the_viewer_ends_too(moment, quiet, program, tmp_path):
+    """Nobody is left to end it; what the program has sent is kept, and the program itself goes on."""
+    code = SLEEP if moment == "started" else ""
+    with Terminal([*RUN, "python", str(program.write("app.py", code))], quiet, tmp_path) as terminal:
+        assert terminal.shows(moment), terminal.shown
+        below = psutil.Process(terminal.process.pid).children(recursive=True)
+        [viewer] = [child for child in below if "view" in child.cmdline()]
+        terminal.process.kill()
+        terminal.process.wait()
+        try:
+            assert until(lambda: not viewer.is_running())
+        finally:
+            for child in below:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+
+
 def test_a_viewer_that_dies_takes_nothing_along(quiet, program, tmp_path):
     """The program runs on and ends as it would have."""
     code = f"print('started', flush=True)\ninput()\n{PHASE}raise SystemExit(4)\n"
@@ -319,6 +367,34 @@ def test_what_is_set_stays():
     assert "OTEL_SERVICE_NAME" not in _target.environment(["app"], {"OTEL_RESOURCE_ATTRIBUTES": "service.name=x"})
     assert _target.environment(["app"], {"OTEL_SERVICE_NAME": ""})["OTEL_SERVICE_NAME"] == "app"
     assert _target.environment(["app"], {"OTEL_LLMON_SERVICE": "shop"})["OTEL_SERVICE_NAME"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("environ", "service", "guess"),
+    [
+        ({}, None, "app"),
+        ({"OTEL_SERVICE_NAME": ""}, None, "app"),
+        ({"LLMON_GUESSED_SERVICE": "before"}, None, "app"),
+        ({"OTEL_SERVICE_NAME": "app"}, None, None),
+        ({"OTEL_LLMON_SERVICE": "app"}, None, None),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=app"}, None, None),
+        ({}, "app", None),
+        ({"OTEL_SERVICE_NAME": "sh", "LLMON_GUESSED_SERVICE": "sh"}, "sh", None),
+        ({"OTEL_SERVICE_NAME": "sh", "LLMON_GUESSED_SERVICE": "sh"}, None, "sh"),
+    ],
+)
+def test_a_name_that_is_a_guess_is_marked_as_one(environ, service, guess):
+    """Anybody's own word, by variable, setting or option, is none."""
+    made = _target.environment(["app"], environ, service)
+    assert made.get("LLMON_GUESSED_SERVICE") == guess
+    assert guess is None or made["OTEL_SERVICE_NAME"] == guess
+
+
+def test_the_programs_own_name_wins_over_a_guess(run, program, sink):
+    """What `configure(service=...)` says is its author's word; the name of the script is nobody's."""
+    source = f"import otel_llmon\notel_llmon.configure(service='ingest')\n{PHASE}"
+    assert run("python", str(program.write("app.py", source))).returncode == 0
+    assert {resource["service.name"] for resource in sink.resources()} == {"ingest"}
 
 
 def test_programs_of_our_environment_come_first():

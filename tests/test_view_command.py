@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -26,6 +27,20 @@ def _running(folder, *options):
             yield process, told
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    "numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT,) * 3]
+)
+def test_being_told_in_two_ways_at_once_is_one_end(tmp_path, numbers):
+    """As when a terminal's key and a supervisor come together: not a word, exit 0."""
+    with _running(tmp_path) as (process, _):
+        os.kill(process.pid, signal.SIGSTOP)  # so that it meets all of them together
+        for number in numbers:
+            process.send_signal(number)
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -84,6 +99,8 @@ def test_a_second_start_goes_on_with_the_same_data(tmp_path):
         (["--tee", "collector"], "--tee 'collector': expected a URL"),
         (["--max-size", "much"], "--max-size 'much': expected a number and a unit, such as 500MB"),
         (["--max-size", "0"], "--max-size '0'"),
+        (["--max-size", "1"], "--max-size '1': expected at least 32MiB, twice the largest request"),
+        (["--max-size", "33554431"], "expected at least 32MiB"),
         (["--max-age", "7"], "--max-age '7': expected a number and a unit, such as 12h or 7d"),
     ],
 )

@@ -7,14 +7,14 @@ import socket
 import threading
 import time
 import zlib
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from otlp import PROTOBUF, ask, get, port, post, spans
 from processes import until
 
-from otel_llmon.viewer import serving
-from otel_llmon.viewer.intake import MAX_BODY
+from otel_llmon.viewer import Viewer, serving
+from otel_llmon.viewer.intake import MAX_BODY, Intake
 
 LINE = "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
 
@@ -107,6 +107,51 @@ def test_a_bomb_in_many_members_is_refused_too(viewer):
 def test_a_length_that_is_wrong_or_missing_has_its_status(viewer, head, body, status):
     """And a chunked body without any chunk is an empty request, which is fine."""
     assert _status(_say(viewer.otlp_url, f"{LINE}{head}\r\n", body)) == status
+
+
+SECOND = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 0\r\nContent-Length: 50\r\n",
+        "Content-Length: 0\r\nContent-Length: 0\r\n",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding:\r\n",
+        "Content-Length : 50\r\n",
+        "Content-Length\t: 50\r\n",
+        "X: a\r\n Content-Length: 50\r\nContent-Length: 0\r\n",
+        "X: a\r\n\tb\r\nContent-Length: 0\r\n",
+        "X: a\rContent-Length: 0\r\n",
+        "X: a\x00\r\nContent-Length: 0\r\n",
+        "No colon\r\nContent-Length: 50\r\n",
+        ": no name\r\nContent-Length: 0\r\n",
+        "Host: localhost\r\nContent-Length: 0\r\n",
+    ],
+)
+@pytest.mark.parametrize("which", ["otlp_url", "page_url"])
+def test_a_request_whose_end_is_in_doubt_ends_the_connection(viewer, which, head):
+    """One answer, 400, and what follows is not taken for another request."""
+    with closing(_connect(getattr(viewer, which))) as connection:
+        connection.sendall(f"{LINE}{head}\r\n".encode("latin-1") + SECOND)
+        heard = b""
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                heard += piece
+    assert _status(heard) == 400
+    assert heard.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close" in heard
+
+
+@pytest.mark.parametrize("size", [b"1\n", b"1;a\nb\r\n", b"1 \r\n", b" 1\r\n", b"0x1\r\n", b"+1\r\n"])
+def test_a_chunk_whose_size_is_in_doubt_is_refused(viewer, size):
+    """Servers that read such a line in two ways see two requests."""
+    heard = _say(viewer.otlp_url, f"{LINE}Transfer-Encoding: chunked\r\n\r\n", size + b"x\r\n0\r\n\r\n")
+    assert _status(heard) == 400
+    assert b"Connection: close" in heard
 
 
 def test_a_chunked_body_is_taken(viewer):
@@ -223,6 +268,32 @@ def test_a_body_that_trickles_is_given_up(viewer, monkeypatch):
             pass
         assert time.monotonic() - began < 10
     assert until(lambda: viewer._intake.waiting == 0)
+
+
+def test_bodies_that_do_not_come_hold_no_place_in_the_queue(tmp_path):
+    """Six hundred of them at a viewer with few places: others are answered, and nothing is held for them."""
+    intake = Intake(capacity=2, patience=0.01)
+    with Viewer(tmp_path, ("127.0.0.1", 0), ("127.0.0.1", 0), intake=intake) as viewer, ExitStack() as stack:
+        for number in range(600):
+            connection = stack.enter_context(closing(_connect(viewer.otlp_url)))
+            with suppress(OSError):
+                connection.sendall(f"{LINE}Content-Length: 100000\r\n\r\n{'x' * (number % 3)}".encode())
+        assert ask(viewer, "/api/status")["queue"] == {"waiting": 0, "capacity": 2}
+        assert until(lambda: post(f"{viewer.otlp_url}/v1/traces", spans(1).SerializeToString()).status == 200, 2)
+        for number in range(2, 20):
+            assert post(f"{viewer.otlp_url}/v1/traces", spans(number).SerializeToString()).status == 200
+
+
+def test_bytes_of_bodies_on_their_way_are_counted(viewer):
+    """What has come of them has a bound, and is given back when they end."""
+    intake, size = viewer._intake, 300_000
+    with ExitStack() as stack:
+        for _ in range(5):
+            connection = stack.enter_context(closing(_connect(viewer.otlp_url)))
+            connection.sendall(f"{LINE}Content-Length: {size + 1}\r\n\r\n".encode() + bytes(size))
+        assert until(lambda: intake._bytes > 5 * (size - serving.PIECE))
+        assert intake.waiting == 0
+    assert until(lambda: intake._bytes == 0)
 
 
 @pytest.mark.parametrize("which", ["_receiver", "_app"])

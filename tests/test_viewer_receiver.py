@@ -173,6 +173,11 @@ def test_exponential_histograms_keep_their_buckets(viewer):
         assert count == sum(low < value <= high for value in values)
 
 
+def _one_span(**change):
+    span = {"traceId": "01" * 16, "spanId": "01" * 8, "parentSpanId": "", "name": "a"} | change
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status", "words"),
     [
@@ -204,6 +209,42 @@ def test_a_mistake_gets_its_status_and_words(viewer, path, body, headers, status
     assert words in message
     assert code
     assert ask(viewer, "/api/status")["spans"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[]", "JSON body: found list, expected an object"),
+        (_one_span(traceId="zz"), "JSON body: traceId 'zz', expected 32 hex digits"),
+        (_one_span(traceId="5b8e fff7 9803 8103 d269 b633 813f c6"), "JSON body: traceId '5b8e fff7"),
+        (_one_span(spanId=7), "JSON body: spanId '7', expected 16 hex digits"),
+    ],
+)
+def test_json_that_is_no_otlp_is_refused_with_what_was_found(viewer, body, message):
+    """Said once, with what came and what was expected."""
+    said = post(f"{viewer.otlp_url}/v1/traces", body, JSON)
+    assert said.status == 400
+    assert said.json["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"traceId": "abcd"}, "trace id 'abcd' of 2 bytes, expected 16"),
+        ({"traceId": ""}, "no trace id, expected 16 bytes"),
+        ({"traceId": None}, "no trace id, expected 16 bytes"),
+        ({"traceId": "0" * 32}, "trace id of zeros only"),
+        ({"spanId": "01" * 9}, "span id '010101010101010101' of 9 bytes, expected 8"),
+        ({"spanId": "01" * 1000}, f"span id '{'01' * 16}' of 1000 bytes, expected 8"),
+        ({"spanId": "0" * 16}, "span id of zeros only"),
+    ],
+)
+def test_an_id_that_cannot_be_is_told_as_it_came(viewer, change, reason):
+    """The span is refused, and its neighbours would be kept."""
+    said = post(f"{viewer.otlp_url}/v1/traces", _one_span(**change), JSON)
+    assert said.status == 200
+    partial = said.json["partialSuccess"]
+    assert (partial["rejectedSpans"], partial["errorMessage"]) == ("1", f"span 'a': {reason}")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD", "BREW"])

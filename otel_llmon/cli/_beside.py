@@ -42,9 +42,9 @@ def viewer(target: Target, environ: Mapping[str, str]) -> Iterator[Viewer]:
 def _start(target: Target, page: str, environ: Mapping[str, str], said: IO[str]) -> subprocess.Popen[str]:
     otlp = address(target.host, target.port)
     return subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-P", "-m", "otel_llmon.cli", "view", "--otlp", otlp, "--page", page],
+        [sys.executable, "-P", "-m", "otel_llmon.cli", "view", "--until-input-ends", "--otlp", otlp, "--page", page],
         env=environ,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # which ends with us, even where we are killed
         stdout=subprocess.DEVNULL,
         stderr=said,
         text=True,
@@ -65,6 +65,8 @@ def _wait_until_ready(page: Embedded, process: subprocess.Popen[str], said: IO[s
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         process.wait(LEAVING)
     except subprocess.TimeoutExpired:

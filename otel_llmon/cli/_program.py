@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,13 +16,15 @@ from otel_llmon.errors import LlmonError
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 SI_KERNEL = 0x80
-"""`si_code` of what the terminal sends: it goes to everybody in the foreground, the program included."""
+"""`si_code` of what the terminal sends: a key's signal goes to everybody in the foreground, the program included."""
 
 PASSED = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
+KEYS = tuple(one for one in PASSED if one.name in ("SIGINT", "SIGQUIT"))
+"""What keys send. A terminal that hangs up tells the leader of its session only, which may be us."""
 ENDING = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 
 
@@ -42,14 +45,20 @@ class Ended(NamedTuple):
     """Whether somebody told us to end."""
 
     def __str__(self) -> str:
-        return f"ended with status {self.code}" if self.code >= 0 else f"was ended by {signal.Signals(-self.code).name}"
+        return f"ended with status {self.code}" if self.code >= 0 else f"was ended by {_name(-self.code)}"
 
     def status(self) -> int:
         """Return the exit status; where a signal ended the program, end by the same one."""
         if self.code < 0:
-            signal.signal(-self.code, signal.SIG_DFL)
+            with contextlib.suppress(OSError):  # SIGKILL has no other action
+                signal.signal(-self.code, signal.SIG_DFL)
             os.kill(os.getpid(), -self.code)
         return self.code if self.code >= 0 else 128 - self.code
+
+
+def _name(number: int) -> str:
+    known = signal.Signals.__members__.values()
+    return next((one.name for one in known if one == number), f"signal {number}")  # real-time signals have no names
 
 
 def find(name: str, environ: Mapping[str, str]) -> str:
@@ -105,12 +114,12 @@ def _hand_on(process: subprocess.Popen[bytes], signals: set[Any]) -> Ended:
 
 
 def _next(signals: set[Any]) -> tuple[int, bool]:
-    """Wait for a signal; return it, and whether the terminal sent it to everybody."""
+    """Wait for a signal; return it, and whether a key sent it to everybody."""
     if hasattr(signal, "sigwaitinfo"):
         told = signal.sigwaitinfo(signals)
-        return told.si_signo, told.si_code == SI_KERNEL
+        return told.si_signo, told.si_signo in KEYS and told.si_code == SI_KERNEL
     number = signal.sigwait(signals)
-    return number, number in (signal.SIGINT, signal.SIGQUIT)
+    return number, number in KEYS
 
 
 def main() -> None:

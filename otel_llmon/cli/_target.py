@@ -16,6 +16,8 @@ from otel_llmon.errors import LlmonError
 from otel_llmon.settings import Settings
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+NAME, GUESSED = "OTEL_SERVICE_NAME", "LLMON_GUESSED_SERVICE"
+"""With the same value in both, the name is nobody's word: `configure(service=...)` in the program wins."""
 DEFAULT = "http://127.0.0.1:4318"
 SIGNALS = ("TRACES", "METRICS", "LOGS")
 SOONER = {
@@ -60,10 +62,15 @@ def environment(command: Sequence[str], environ: Mapping[str, str], service: str
     wanted = dict(SOONER)
     if not environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http").startswith("grpc"):
         wanted[ENDPOINT] = known.endpoint or DEFAULT
-    if "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        wanted["OTEL_SERVICE_NAME"] = known.service or name_of(command)
-    given = {name: value for name, value in environ.items() if value or name not in wanted}
-    return wanted | given | ({"OTEL_SERVICE_NAME": service} if service else {}) | {"PATH": _path(environ)}
+    if service:
+        wanted[NAME] = service
+    elif "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", "") and not environ.get(NAME):
+        wanted[NAME] = known.service or name_of(command)
+        if not known.service:
+            wanted[GUESSED] = wanted[NAME]
+    said = {NAME, GUESSED} if service else {GUESSED} & wanted.keys()
+    given = {name: value for name, value in environ.items() if (value or name not in wanted) and name not in said}
+    return wanted | given | {"PATH": _path(environ)}
 
 
 def of(environ: Mapping[str, str]) -> Target | None:

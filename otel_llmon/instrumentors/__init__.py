@@ -7,13 +7,23 @@ program does not import itself.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import wrapt
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # opts out
+
+from otel_llmon import telemetry
+from otel_llmon.errors import SettingsError
+
+INSTRUMENTORS = {"openai": "otel_llmon.instrumentors.openai:OpenAIInstrumentor"}
+"""By the name under which a program imports the library; as an entry point it is that name with `llmon_` before it."""
 
 Given = Mapping[str, Any]
 """The arguments of a call, by name."""
@@ -109,7 +119,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Switches the patches of a library on and off; for `opentelemetry-instrument` and for `instrument()`.
 
     A library that is imported later is patched then. A patch whose method this version of the library does not have
-    is passed over.
+    is passed over. What is switched on or off already stays as it is.
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
@@ -118,6 +128,18 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return what must be installed."""
         return self.requires
+
+    def instrument(self, **given: Any) -> None:
+        """Switch on, until the caller switches off."""
+        _attached.difference_update(_names(type(self)))
+        if not self.is_instrumented_by_opentelemetry:
+            super().instrument(**given)
+
+    def uninstrument(self, **given: Any) -> None:
+        """Switch off, whoever has switched on."""
+        _attached.difference_update(_names(type(self)))
+        if self.is_instrumented_by_opentelemetry:
+            super().uninstrument(**given)
 
     def _instrument(self, **_: Any) -> None:
         from otel_llmon.instrumentors.patching import Switch
@@ -128,3 +150,69 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _uninstrument(self, **_: Any) -> None:
         self._switch.undo()
+
+
+_attached: set[str] = set()
+"""What attach() has switched on, or will when it is imported, and nobody else has asked for."""
+
+
+def attach(*libraries: str) -> None:
+    """Switch on the instrumentors of these libraries, names out of INSTRUMENTORS, when the program imports them.
+
+    What OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names is left out. Raises SettingsError for a name that is not known.
+    """
+    check(*libraries)
+    for name in libraries:
+        known = _loaded(name)
+        if not _is_declined(name) and (known is None or not known.is_instrumented_by_opentelemetry):
+            _attached.add(name)
+            wrapt.register_post_import_hook(partial(_switch_on, name), name)
+
+
+def check(*libraries: str) -> None:
+    """Raise SettingsError where one of these is a name that is not known."""
+    for name in libraries:
+        if name not in INSTRUMENTORS:
+            raise SettingsError(f"instrumentor {name!r}: expected one of {', '.join(INSTRUMENTORS)}")
+
+
+def detach(*libraries: str) -> None:
+    """Switch these off, whoever has switched them on."""
+    for name in libraries:
+        _attached.discard(name)
+        if (known := _loaded(name)) is not None:
+            known.uninstrument()
+
+
+def detach_all() -> None:
+    """Switch off what attach() switched on, unless somebody else has asked for it since."""
+    detach(*tuple(_attached))
+
+
+def _switch_on(name: str, _: Any) -> None:
+    """Patch a library that is imported; what goes wrong here must not make the import fail."""
+    if name not in _attached:
+        return
+    try:
+        module, _, kind = INSTRUMENTORS[name].partition(":")
+        instrumentor = getattr(import_module(module), kind)()
+        if not instrumentor.is_instrumented_by_opentelemetry:
+            BaseInstrumentor.instrument(instrumentor, raise_exception_on_conflict=True)
+    except Exception as exc:
+        telemetry.warn_once("%s: calls are not told: %s", name, exc)
+
+
+def _loaded(name: str) -> Any:
+    """Return the instrumentor of a library, or None where nobody has loaded it."""
+    module, _, kind = INSTRUMENTORS[name].partition(":")
+    return getattr(sys.modules[module], kind)() if module in sys.modules else None
+
+
+def _names(kind: type) -> list[str]:
+    """Return the names of an instrumentor's class in the table."""
+    return [name for name, place in INSTRUMENTORS.items() if place == f"{kind.__module__}:{kind.__qualname__}"]
+
+
+def _is_declined(name: str) -> bool:
+    declined = {entry.strip() for entry in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
+    return bool(declined & {f"llmon_{name}", "*"})

@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk import environment_variables
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
-from otel_llmon import bridging, carrying, exporting, metering, observers, telemetry
+from otel_llmon import bridging, carrying, exporting, instrumentors, metering, observers, telemetry
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.lifecycle import exits, forks, providers, routes
 from otel_llmon.observers import check
@@ -65,6 +65,7 @@ class Handle:
             self._open = False
             bridging.bridge_logging(hand_over=False)
             exits.stop(self._pipes, seconds)
+            instrumentors.detach_all()
             bridging.unbridge_logging()
             self._doors.leave()
             self.unset_variables()
@@ -104,6 +105,7 @@ class Handle:
         metering.use_exponential(on=self.settings.histograms == "exponential" or _exponential_asked())
         metering.bind()
         observers.attach(*self.settings.observers, every=self.settings.observer_interval)
+        instrumentors.attach(*self.settings.instrumentors)
         if self._pipes.providers:
             forks.prepare()
             exporting.keep_words()
@@ -149,21 +151,28 @@ _handle: Handle | None = None
 _starting = threading.RLock()
 
 
-def configure(
+def configure(  # noqa: PLR0913  # what programs set most, by name
     service: str | None = None,
     endpoint: str | None = None,
     *,
     level: str | None = None,
     observers: Sequence[str] | None = None,
+    instrumentors: Sequence[str] | None = None,
     file: str | None = None,
 ) -> Handle:
-    """Set up traces, metrics and logs over OTLP, host and process metrics, the logging bridge and a safe exit.
+    """Set up traces, metrics and logs over OTLP, host and process metrics, calls to models, logging and a safe exit.
 
     `OTEL_*` and `OTEL_LLMON_*` variables win over the arguments, and the arguments over the file. A provider that
     was set before is used and not replaced. A second call returns the first one's handle.
     Raises SettingsError for a setting that is unknown or not allowed.
     """
-    given = {"service": service, "endpoint": endpoint, "level": level, "observers": observers}
+    given = {
+        "service": service,
+        "endpoint": endpoint,
+        "level": level,
+        "observers": observers,
+        "instrumentors": instrumentors,
+    }
     with _starting:
         return _configured(_settings({name: value for name, value in given.items() if value is not None}, file))
 
@@ -189,6 +198,7 @@ def _settings(given: dict[str, Any], file: str | None) -> Settings:
     free = {name: value for name, value in given.items() if known[name][1] != "environment"}
     settings = replace(Settings(**{name: value for name, (value, _) in known.items()}), **free)
     check(*settings.observers)
+    instrumentors.check(*settings.instrumentors)
     return settings
 
 
@@ -260,11 +270,13 @@ class Configurator(_BaseConfigurator):
 
 
 def after_instrument() -> None:
-    """Join what another configurator has set up, and leave logging to an instrumentation that came after us."""
+    """Join what another configurator has set up, and undo what came after us and is not to be."""
     if _handle is None:
         _adopt("another configurator was chosen")
     elif _logging_is_bridged():
         bridging.bridge_logging(hand_over=False)
+    if _handle is not None:
+        instrumentors.detach(*set(instrumentors.INSTRUMENTORS).difference(_handle.settings.instrumentors))
 
 
 def _adopt(why: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from google.protobuf.json_format import Error as JsonError
@@ -16,7 +17,8 @@ from google.protobuf.message import DecodeError
 from otel_llmon.viewer.intake import STEP
 
 _EITHER = 47  # wbits: gzip or zlib, told by the header
-_IDS = frozenset(("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"))
+_IDS = {"traceId": 32, "trace_id": 32} | dict.fromkeys(("spanId", "span_id", "parentSpanId", "parent_span_id"), 16)
+_HEX = re.compile(r"([0-9a-fA-F]{2})*")
 
 
 class MalformedError(ValueError):
@@ -61,12 +63,19 @@ def from_protobuf(kind: type[Any], body: bytes) -> Any:
 
 def from_json(kind: type[Any], body: bytes) -> Any:
     """Return the message of this kind; raises MalformedError."""
-    try:
+    with _refusing():
         found = json.loads(body)
-        if not isinstance(found, dict):
-            raise MalformedError(f"JSON body: found {type(found).__name__}, expected an object")
-        _ids_as_base64(found)
+    if not isinstance(found, dict):
+        raise MalformedError(f"JSON body: found {type(found).__name__}, expected an object")
+    _ids_as_base64(found)
+    with _refusing():
         return ParseDict(found, kind(), ignore_unknown_fields=True)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except (JsonError, ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise MalformedError(f"JSON body: {' '.join(str(exc).split())[:300]}") from exc
 
@@ -74,15 +83,16 @@ def from_json(kind: type[Any], body: bytes) -> Any:
 def _ids_as_base64(found: dict[str, Any]) -> None:
     """Rewrite ids, which OTLP's JSON spells in hex where protobuf's own mapping expects base64.
 
-    What is not hex becomes no id, and the record is refused with the others taken.
+    Hex of a wrong length is left to who takes the record. Raises MalformedError where there is no hex.
     """
     for holder in _objects(found):
-        for name in _IDS & holder.keys():
+        for name in _IDS.keys() & holder.keys():
             value = holder[name]
-            try:
-                holder[name] = base64.b64encode(bytes.fromhex(value)).decode()
-            except (ValueError, TypeError, binascii.Error):
-                holder[name] = ""
+            if value is None:
+                continue
+            if not isinstance(value, str) or not _HEX.fullmatch(value):
+                raise MalformedError(f"JSON body: {name} {str(value)[:60]!r}, expected {_IDS[name]} hex digits")
+            holder[name] = base64.b64encode(bytes.fromhex(value)).decode()
 
 
 def _objects(found: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MAX_BODY = 64 << 20
-"""Bytes of a body, as sent and as decompressed: what OpenTelemetry's exporters send at most."""
+MAX_BODY = 16 << 20
+"""Bytes of a body, as sent and as decompressed; records that say next to nothing take thirty times as much memory."""
 
 STEP = 1 << 20
 """Bytes by which a body grows while it is read and decompressed."""
@@ -18,7 +18,10 @@ class FullError(Exception):
 
 
 class Intake:
-    """Room for `capacity` requests that hold `limit` bytes together: one of the largest fits, packed and unpacked."""
+    """Places for `capacity` requests whose bodies are there, and room for `limit` bytes of bodies there or coming.
+
+    One of the largest bodies fits, packed and unpacked.
+    """
 
     def __init__(self, capacity: int = 64, limit: int = 2 * MAX_BODY + STEP, patience: float = 1.0) -> None:
         self.capacity = capacity
@@ -29,17 +32,24 @@ class Intake:
         self._room = threading.Condition()
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
+    def room(self) -> Iterator[Room]:
+        """Give room that grows with a body, and is given back at the end."""
+        room = Room(self)
+        try:
+            yield room
+        finally:
+            self.free(room.held)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
         """Give a place, for which a moment is waited; raises FullError."""
         with self._room:
             if not self._room.wait_for(lambda: self.waiting < self.capacity, self._patience):
                 raise FullError
             self.waiting += 1
-        place = Place(self)
         try:
-            yield place
+            yield
         finally:
-            self.free(place.held)
             with self._room:
                 self.waiting -= 1
                 self._room.notify_all()
@@ -58,8 +68,8 @@ class Intake:
             self._room.notify_all()
 
 
-class Place:
-    """One request's share."""
+class Room:
+    """The bytes that one request holds."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake

@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from otel_llmon.viewer import records
 from otel_llmon.viewer.decoding import MalformedError, TooLargeError, decompressed, from_json, from_protobuf
-from otel_llmon.viewer.intake import MAX_BODY, FullError, Intake, Place
+from otel_llmon.viewer.intake import MAX_BODY, FullError, Intake, Room
 from otel_llmon.viewer.serving import Answer, Handler, RefusedError, Server
 from otel_llmon.viewer.store import Store, StoreError, UnfitError
 from otel_llmon.viewer.tee import Tee
@@ -86,24 +86,25 @@ class _Receiving(Handler):
         if coding not in _CODINGS:
             raise RefusedError(415, f"Content-Encoding {coding[:40]!r}: expected {' or '.join(_CODINGS[1:])}")
         try:
-            with self.server.intake.place() as place:
-                return self._take(signal, form, coding, place)
+            with self.server.intake.room() as room:
+                sent = self._body(room)
+                with self.server.intake.place():  # whoever does not send what was promised is in nobody's way
+                    return self._take(signal, form, coding, sent, room)
         except (FullError, UnfitError, StoreError, TooLargeError, MalformedError) as exc:
             raise self._refused(exc) from exc
 
-    def _take(self, signal: Signal, form: str, coding: str, place: Place) -> Answer:
-        sent = self._body(place)
-        content = sent if coding == "identity" else decompressed(sent, MAX_BODY, place.grow)
+    def _take(self, signal: Signal, form: str, coding: str, sent: bytes, room: Room) -> Answer:
+        content = sent if coding == "identity" else decompressed(sent, MAX_BODY, room.grow)
         taken = signal.taken(_PARSERS[form](signal.request, content), time.time_ns())
         self.server.store.put(signal.name, taken, blake2b(content, digest_size=16).digest())
         if self.server.tee is not None:
             self.server.tee.offer(self.path, sent, {"Content-Type": form, "Content-Encoding": coding})
         return _response(signal, taken, form)
 
-    def _body(self, place: Place) -> bytes:
+    def _body(self, room: Room) -> bytes:
         pieces = []
         for piece in self.body(MAX_BODY):
-            place.grow(len(piece))
+            room.grow(len(piece))
             pieces.append(piece)
         return b"".join(pieces)
 

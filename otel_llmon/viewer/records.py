@@ -111,12 +111,20 @@ def spans(message: Any, now: int) -> Taken:  # noqa: ARG001  # the three take th
 
 def _unfit(trace_id: bytes, span_id: bytes, start: int, finish: int) -> str:
     if len(trace_id) != 16 or trace_id == _NO_TRACE:
-        return f"trace id of {len(trace_id)} bytes or all zero, expected 16"
+        return _no_id("trace id", trace_id, 16)
     if len(span_id) != 8 or span_id == _NO_SPAN:
-        return f"span id of {len(span_id)} bytes or all zero, expected 8"
+        return _no_id("span id", span_id, 8)
     if start >= LATEST or finish >= LATEST:
         return "time past the year 2116"
     return ""
+
+
+def _no_id(what: str, found: bytes, length: int) -> str:
+    if not found:
+        return f"no {what}, expected {length} bytes"
+    if len(found) == length:
+        return f"{what} of zeros only"
+    return f"{what} '{found[:16].hex()}' of {len(found)} bytes, expected {length}"
 
 
 def logs(message: Any, now: int) -> Taken:

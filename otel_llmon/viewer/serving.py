@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import logging
+import re
 import select
 import socket
 import sys
@@ -14,8 +15,9 @@ import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from io import BufferedIOBase
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from otel_llmon.viewer.errors import ViewerError
@@ -36,6 +38,15 @@ STALL = 10.0
 
 LINGER = 2.0
 """Seconds for which a refused body is read and thrown away: some clients listen only when they have sent all."""
+
+OVERDUE = 0.2
+"""Seconds without a piece of a body, after which a connection makes room where there are too many."""
+
+PIECE = 1 << 16
+"""Bytes of a body that are read at a time."""
+
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n|\r?\n")
+"""A line of a head. Others (folded, a space before the colon, a bare CR) have more than one reading."""
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -143,8 +154,12 @@ class Server(ThreadingMixIn, TCPServer):
                 self._serving -= 1
 
     def _make_room(self) -> bool:
+        """Hang up on one that waits for its next request, or has not sent its body for longest."""
+        overdue = time.monotonic() - OVERDUE
         with self._lock:
-            idle = next((one for one in self.connections if not one.answering), None)
+            idle = next((one for one in self.connections if not one.answering), None) or min(
+                (one for one in self.connections if one.awaiting < overdue), key=lambda one: one.awaiting, default=None
+            )
             if idle is not None:
                 del self.connections[idle]
                 idle.hang_up()
@@ -193,6 +208,7 @@ class Handler(BaseHTTPRequestHandler):
         """Begin."""
         self.deadline = time.monotonic() + HEAD
         self.answering = False
+        self.awaiting = float("inf")
         self._unread = False
         super().setup()
         self.server.enter(self)
@@ -216,7 +232,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def parse_request(self) -> bool:
         """Read the head, and refuse what no client of ours sends."""
-        if not super().parse_request():
+        stream, noted = self.rfile, _Noted(self.rfile)
+        self.rfile = cast("BufferedIOBase", noted)
+        try:
+            if not super().parse_request():
+                return False
+        finally:
+            self.rfile = stream
+        if wrong := self._doubtful(noted.lines):
+            self.send_error(HTTPStatus.BAD_REQUEST, wrong)
             return False
         self.answering, self.deadline = True, float("inf")
         self.connection.settimeout(STALL)
@@ -226,6 +250,21 @@ class Handler(BaseHTTPRequestHandler):
     def handle_expect_100(self) -> bool:
         """Say nothing yet: whoever asks first whether a body is welcome hears that once its length was looked at."""
         return True
+
+    def _doubtful(self, lines: list[bytes]) -> str:
+        """Return why it is not sure where this request ends and the next begins, or nothing."""
+        for line in lines:
+            if not _FIELD.fullmatch(line):
+                return f"header {line[:60]!r}: expected name: value on one line"
+        for name in ("Host", "Content-Length", "Transfer-Encoding"):
+            if len(found := self.headers.get_all(name, [])) > 1:
+                return f"{name} {', '.join(found)[:60]!r}: expected it once"
+        coding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
+        if coding is not None and (coding.strip().lower() != "chunked" or length is not None):
+            return f"Transfer-Encoding {coding[:40]!r}: expected chunked, without Content-Length"
+        if length is not None and not (length.isascii() and length.isdigit()):
+            return f"Content-Length {length[:40]!r}: expected one number"
+        return ""
 
     def _has_body(self) -> bool:
         return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
@@ -289,23 +328,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def body(self, limit: int) -> Iterator[bytes]:
         """Yield a request's body in pieces. Raises RefusedError where it is too large, before it is read."""
-        lengths = self.headers.get_all("Content-Length", [])
-        coding = self.headers.get("Transfer-Encoding", "")
-        if coding and (coding.strip().lower() != "chunked" or lengths):
-            raise RefusedError(400, f"Transfer-Encoding {coding[:40]!r}: expected chunked, without Content-Length")
-        if not coding and not lengths:
+        length = self.headers.get("Content-Length")
+        chunked = "Transfer-Encoding" in self.headers
+        if length is None and not chunked:
             raise RefusedError(411, "no Content-Length: say how long the body is, or send it chunked")
-        if not coding and (len(set(lengths)) > 1 or not (lengths[0].isascii() and lengths[0].isdigit())):
-            raise RefusedError(400, f"Content-Length {', '.join(lengths)[:40]!r}: expected one number")
-        if lengths and (len(lengths[0]) > 18 or int(lengths[0]) > limit):
-            raise RefusedError(413, f"body of {lengths[0][:40]} bytes: more than {limit}, send smaller batches")
+        if length is not None and (len(length) > 18 or int(length) > limit):
+            raise RefusedError(413, f"body of {length[:40]} bytes: more than {limit}, send smaller batches")
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send_response_only(HTTPStatus.CONTINUE)
             self.end_headers()
         self.deadline = time.monotonic() + BODY
-        yield from _chunks(self.rfile, limit) if coding else _exactly(self.rfile, int(lengths[0]))
+        yield from self._timed(_chunks(self.rfile, limit) if chunked else _exactly(self.rfile, int(length or 0)))
         self.deadline = float("inf")
         self._unread = False
+
+    def _timed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Note since when a piece is waited for."""
+        while True:
+            self.awaiting = time.monotonic()
+            piece = next(pieces, b"")
+            self.awaiting = float("inf")
+            if not piece:
+                return
+            yield piece
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Refuse what is no HTTP that we know; http.server calls this."""
@@ -324,9 +369,23 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing of every request."""
 
 
+class _Noted:
+    """A stream that remembers its lines: what parses them hides how they were written."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.lines: list[bytes] = []
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Return the next line."""
+        line: bytes = self._stream.readline(limit)
+        self.lines.append(line)
+        return line
+
+
 def _exactly(stream: Any, length: int) -> Iterator[bytes]:
     while length:
-        piece = stream.read(min(length, 1 << 20))
+        piece = stream.read(min(length, PIECE))
         if not piece:
             raise EOFError("body ended early")
         length -= len(piece)
@@ -349,7 +408,7 @@ def _chunks(stream: Any, limit: int) -> Iterator[bytes]:
 
 
 def _size(line: bytes) -> int:
-    digits = line.split(b";")[0].strip()
-    if not line.endswith(b"\n") or not digits or len(digits) > 8 or digits.strip(b"0123456789abcdefABCDEF"):
+    match = re.fullmatch(rb"([0-9a-fA-F]{1,8})(?:[ \t]*;[^\r\n]*)?\r\n", line)
+    if match is None:
         raise RefusedError(400, "chunked body: expected a size in hex")
-    return int(digits, 16)
+    return int(match[1], 16)
