@@ -57,6 +57,22 @@ class Program:
         file.write_text(textwrap.dedent(source), encoding="utf-8")
         return file
 
+    def press_at(self, module: str) -> None:
+        """Have every Python that is started from now on meet Ctrl-C where it imports this module."""
+        self.write(
+            "sitecustomize.py",
+            f"""
+            import os, signal, sys
+
+            class Press:
+                def find_spec(self, name, path=None, target=None):
+                    if name == {module!r}:
+                        os.kill(os.getpid(), signal.SIGINT)
+
+            sys.meta_path.insert(0, Press())
+            """,
+        )
+
     def start(self, command: Sequence[str], **environ: str) -> subprocess.Popen[str]:
         """Start a command line; who calls this ends it too."""
         return subprocess.Popen(

@@ -129,19 +129,7 @@ def test_any_error_of_ours_is_printed_once(llmon, monkeypatch):
 @pytest.mark.parametrize("moment", ["typer", "otel_llmon.cli.metrics", "rich"])
 def test_ctrl_c_while_a_command_is_loaded_is_a_quiet_end(moment, program):
     """Whatever is being imported then: nothing is printed, and the status is a shell's for it."""
-    program.write(
-        "sitecustomize.py",
-        f"""
-        import os, signal, sys
-
-        class Press:
-            def find_spec(self, name, path=None, target=None):
-                if name == {moment!r}:
-                    os.kill(os.getpid(), signal.SIGINT)
-
-        sys.meta_path.insert(0, Press())
-        """,
-    )
+    program.press_at(moment)
     with program.start([str(BIN / "llmon"), *(["metrics"] if moment != "rich" else ["--help"])]) as process:
         assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 128 + signal.SIGINT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 
@@ -149,6 +150,49 @@ def test_a_program_that_exported_once_has_its_histogram_shown(visit, viewer):
     assert reading(page, "Percentiles")["p50"].endswith("ms")
     page = visit(viewer.page_url).open("/metrics/items")
     assert list(reading(page, "Total").values()) == ["7 item"]
+
+
+def test_a_short_program_has_its_rate_drawn_from_its_start(visit, viewer):
+    """It exported once, 20 s after its beginning: 60 items are 3 a second all that time, and so is its histogram."""
+    now = time.time_ns()
+    counted, waited = scene.total([(now, 60)]), scene.histogram([(now, [0.02, 0.2, 0.2])])
+    for held in (counted, waited):
+        held.data_points[0] = dataclasses.replace(held.data_points[0], start_time_unix_nano=now - 20 * SECOND)
+    with world(viewer.otlp_url) as to:
+        to.metric("items", "{item}", counted)
+        to.metric("waits", "s", waited)
+    page = visit(viewer.page_url).open("/metrics/items")
+    for share in (0.01, 0.99):
+        assert list(reading(page, "Rate", share).values()) == ["3 item/s"]
+    page = visit(viewer.page_url).open("/metrics/waits")
+    for share in (0.1, 0.9):
+        assert set(reading(page, "Distribution", share).values()) <= {"1", "2"}
+    box, cell = chart(page, "Distribution").bounding_box(), chart(page, "Distribution").locator("rect.cell").first
+    assert cell.bounding_box()["width"] > 0.8 * box["width"]
+
+
+def test_a_first_interval_is_drawn_where_all_of_it_was_asked_for(visit, stage):
+    """Not where earlier points were left out, nor where the program began before the time that is shown."""
+    points = [{"time": f"{second}000000000", "start": "4000000000", "value": 30} for second in (10, 20)]
+    given = f"{{points: {points}, earlier: false}}"
+    left_out = f"{{points: {points}, earlier: true}}"
+    found = call(
+        visit,
+        stage,
+        "series",
+        f"[m.opening({given}), m.opening({given}, 4000), m.opening({given}, 5000),"
+        f" m.opening({left_out}), m.reach([{given}]), m.reach([{left_out}]), m.rates({points}, 4000)]",
+    )
+    assert found == [4000, 4000, None, None, [4000, 20000], [10000, 20000], [[4000, 5], [10000, 5], [20000, 0]]]
+
+
+def test_a_restart_counts_from_its_own_start(visit, stage):
+    """A new process began 5 s before its first point, and did more than the one before it ever had."""
+    given = [
+        {"time": "10000000000", "start": "1000000000", "value": 10},
+        {"time": "20000000000", "start": "15000000000", "value": 50},
+    ]
+    assert call(visit, stage, "series", f"m.rates({given})") == [[20000, 10]]
 
 
 def test_quantiles_interpolate_within_their_bucket(visit, stage):

@@ -112,6 +112,75 @@ def test_markup_in_metrics_is_shown_as_it_was_written(visit, hostile):
         unharmed(page)
 
 
+TURNED = "a\u202egnp.exe"
+SHOWN = "a⟨U+202E⟩gnp.exe"
+HEBREW = "\u05d0\u05d1\u05d2"
+
+
+def left(page, inside, text):
+    """Return where each of the characters of a text is painted, from left to right."""
+    return (
+        page.locator(inside)
+        .filter(has_text=text)
+        .first.evaluate(
+            """(element, text) => {
+        const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        let node;
+        while ((node = walker.nextNode())) {
+            const start = node.data.indexOf(text);
+            if (start < 0) continue;
+            return [...text].map((_, index) => {
+                const range = document.createRange();
+                range.setStart(node, start + index);
+                range.setEnd(node, start + index + 1);
+                return range.getBoundingClientRect().left;
+            });
+        }
+    }""",
+            text,
+        )
+    )
+
+
+def test_text_that_turns_its_direction_is_shown_as_it_was_sent(visit, viewer):
+    """A span's name, an attribute and a log with U+202E and its kin read from left to right, with the sign named."""
+    now = time.time_ns() - 5 * SECOND
+    with world(viewer.otlp_url) as to:
+        root = to.span(TURNED, now, SECOND, attributes={TURNED: f"b\u2067{TURNED}", "gen_ai.output.messages": TURNED})
+        to.log(TURNED, now, root, attributes={"k": TURNED})
+        to.metric(TURNED, TURNED, scene.level([(now, 2.0)], {"k": TURNED}), TURNED)
+    seen = visit(viewer.page_url)
+    trace = f"/trace/{root.get_span_context().trace_id:032x}?span={root.get_span_context().span_id:016x}"
+    for path in ("/", "/logs", "/metrics", trace):
+        page = seen.open(path)
+        expect(page.locator("main").get_by_text(SHOWN).first).to_be_visible()
+        places = left(page, "main", SHOWN)
+        assert places == sorted(places), path
+        raw = page.evaluate(
+            """() => [...document.querySelectorAll("*")].flatMap((one) => [one.title, one.ariaLabel,
+            ...[...one.childNodes].map((node) => node.nodeType === 3 ? node.data : "")])
+            .filter((text) => /[\\u202a-\\u202e\\u2066-\\u2069]/.test(text))"""
+        )
+        assert raw == [], path
+        assert not re.search("[\u202a-\u202e]", page.title())
+    expect(page.get_by_role("complementary").locator("tr").filter(has_text=f"b⟨U+2067⟩{SHOWN}")).to_be_visible()
+
+
+def test_text_from_right_to_left_leaves_its_neighbours_alone(visit, viewer):
+    """A service with a Hebrew name does not move the number behind it to its other side."""
+    now = time.time_ns() - 5 * SECOND
+    with world(viewer.otlp_url) as to:
+        to.span(HEBREW, now, SECOND, None, HEBREW)
+    page = visit(viewer.page_url).open()
+    expect(page.locator("li.trace")).to_have_count(1)
+    inline = page.evaluate(
+        """() => [...document.querySelectorAll("main *, header *, footer *")].filter((one) => one.childNodes.length
+        && [...one.childNodes].some((node) => node.nodeType === 3)).map((one) => getComputedStyle(one))
+        .filter((style) => style.display === "inline" && style.unicodeBidi !== "isolate").length"""
+    )
+    assert inline == 0
+
+
 def test_the_browser_would_refuse_markup_even_if_we_forgot(visit, stage):
     """Policy on policy: no markup from strings, no inline script or style, nothing from elsewhere."""
     seen = visit(stage.url)

@@ -202,6 +202,17 @@ def test_ctrl_c_is_the_programs_first(quiet, program, tmp_path):
         assert terminal.ends() == -signal.SIGINT
 
 
+def test_ctrl_c_before_the_program_has_begun_shows_nothing_of_ours(quiet, program, tmp_path):
+    """What is on its way to becoming the program ends by the key, without a traceback."""
+    program.press_at("opentelemetry.instrumentation.auto_instrumentation")
+    with Terminal([*RUN, "python", "-c", "print('began')"], quiet, tmp_path) as terminal:
+        assert terminal.shows("the program was ended by SIGINT"), terminal.shown
+        terminal.press(CTRL_C)
+        assert terminal.ends() == -signal.SIGINT
+    assert "Traceback" not in terminal.shown
+    assert "began" not in terminal.shown
+
+
 @pytest.mark.parametrize(
     ("number", "key"),
     [(signal.SIGINT, CTRL_C), (signal.SIGQUIT, b"\x1c"), (signal.SIGINT, None), (signal.SIGUSR1, None)],

@@ -116,6 +116,35 @@ def test_logs_and_metrics_are_taken_as_json(viewer):
     assert (found["kind"], found["series"][0]["points"]) == ("counter", [{"time": "2000", "value": 7}])
 
 
+@pytest.mark.parametrize(("temporality", "starts"), [(2, [0, 0]), (1, [0, 0]), (0, [0, 1])])
+def test_points_that_count_say_since_when(viewer, temporality, starts):
+    """As sent; of deltas, which are shown added up, since the first; a level has no start, nor has one of nonsense."""
+    request = ExportMetricsServiceRequest()
+    metrics = request.resource_metrics.add().scope_metrics.add().metrics
+    counter, histogram, level = (metrics.add(name=name) for name in ("c", "h", "g"))
+    counter.sum.aggregation_temporality = histogram.histogram.aggregation_temporality = temporality
+    counter.sum.is_monotonic = True
+    now = time.time_ns()
+    for start, end in ((0, 1), (0 if temporality == 2 else 1, 2)):
+        when = {"start_time_unix_nano": now + start, "time_unix_nano": now + end}
+        counter.sum.data_points.add(as_int=5, **when)
+        histogram.histogram.data_points.add(count=1, sum=1, explicit_bounds=[1], bucket_counts=[1, 0], **when)
+        level.gauge.data_points.add(as_int=5, **when)
+    metrics.add(name="odd").sum.data_points.add(as_int=1, time_unix_nano=5, start_time_unix_nano=2**64 - 1)
+    assert post(f"{viewer.otlp_url}/v1/metrics", request.SerializeToString()).status == 200
+    for name in ("c", "h"):
+        [series] = ask(viewer, f"/api/metrics/{name}")["series"]
+        assert [point["start"] for point in series["points"]] == [str(now + start) for start in starts]
+        assert series["earlier"] is False
+        [later] = ask(viewer, f"/api/metrics/{name}?since={now + 2}")["series"]
+        assert (later["earlier"], len(later["points"])) == (True, 1)
+        [newest] = ask(viewer, f"/api/metrics/{name}?limit=1")["series"]
+        assert newest["earlier"] is True
+    for name in ("g", "odd"):
+        [series] = ask(viewer, f"/api/metrics/{name}")["series"]
+        assert not any("start" in point for point in series["points"])
+
+
 def test_what_cannot_be_taken_is_counted_and_the_rest_is_kept(viewer):
     """A span without an id, one of another century: partial success says how many and why."""
     request = spans(1, 2, 3, 4)

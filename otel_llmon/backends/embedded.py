@@ -50,6 +50,8 @@ class Point:
     sum: float | None = None
     edges: tuple[float, ...] = ()
     buckets: tuple[int, ...] = ()
+    start: int | None = None
+    """Since when it counts; None for a level, and where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ def _series(raw: Mapping[str, Any]) -> Series:
                 sum=point.get("sum"),
                 edges=tuple(point.get("edges") or ()),
                 buckets=tuple(point.get("buckets") or ()),
+                start=int(point["start"]) if "start" in point else None,
             )
             for point in raw["points"]
         ),

@@ -124,6 +124,8 @@ def _next(signals: set[Any]) -> tuple[int, bool]:
 
 def main() -> None:
     """Be the watched program: as `become()`, in a process whose signals were held back until now."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it is the program, there is no traceback to show
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*PASSED, signal.SIGCHLD})
     try:

@@ -115,13 +115,14 @@ class Handle:
         bridging.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
 
     def join(self, settings: Settings) -> None:
-        """Take what a later `configure()` says where the environment says nothing: the service's name, and no more."""
+        """Take the service's name from the first that names it, where nobody has; for all else it is too late."""
         service = settings.service
-        if service and service != self.settings.service and not _named_by_user(self._variables):
+        if service and self.settings.service is None and not _named_by_user(self._variables):
             self._variables["OTEL_SERVICE_NAME"] = os.environ["OTEL_SERVICE_NAME"] = service
             forks.rename(self._pipes.providers.values(), service)
             self.settings = replace(self.settings, service=service)
-        settings = replace(settings, service=self.settings.service)
+        if service is None or _named_by_user(self._variables):
+            settings = replace(settings, service=self.settings.service)
         if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or settings.endpoint in (None, *DEFAULT_ENDPOINTS):
             settings = replace(settings, endpoint=self.settings.endpoint)
         if settings != self.settings:

@@ -28,15 +28,20 @@ def cumulative(points: list[Point]) -> list[Point]:
 
 
 def _sum(before: Point, point: Point) -> Point:
-    if "buckets" not in point:
-        return point | {"value": _plus(before["value"], point["value"])}
-    if point["edges"] != before["edges"]:
+    if "buckets" in point and point["edges"] != before["edges"]:
         return point
-    return point | {
-        "count": before["count"] + point["count"],
-        "sum": _plus(before["sum"], point["sum"]),
-        "buckets": [low + high for low, high in zip(before["buckets"], point["buckets"], strict=True)],
-    }
+    since = {"start": before["start"]} if "start" in before else {}
+    if "buckets" not in point:
+        return point | since | {"value": _plus(before["value"], point["value"])}
+    return (
+        point
+        | since
+        | {
+            "count": before["count"] + point["count"],
+            "sum": _plus(before["sum"], point["sum"]),
+            "buckets": [low + high for low, high in zip(before["buckets"], point["buckets"], strict=True)],
+        }
+    )
 
 
 def _plus(one: float | None, other: float | None) -> float | None:

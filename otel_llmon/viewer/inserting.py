@@ -29,7 +29,7 @@ ON CONFLICT (trace_id) DO UPDATE SET
     origin = CASE WHEN excluded.rank < rank THEN excluded.origin ELSE origin END
 """
 _LOG = "INSERT INTO logs (time, severity, trace_id, span_id, body, origin, arrived) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_POINT = "INSERT OR IGNORE INTO points (series, time, value, body, arrived) VALUES (?, ?, ?, ?, ?)"
+_POINT = "INSERT OR IGNORE INTO points (series, time, start, value, body, arrived) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Inserter:
@@ -113,7 +113,7 @@ class Inserter:
 
     def _pointed(self, origin: int, row: Any) -> tuple[Any, ...]:
         series = self._series(self._metric(row), origin, row.attributes)
-        return series, row.time, row.value, row.body, self._now
+        return series, row.time, row.start, row.value, row.body, self._now
 
     def _origin(self, origin: Origin) -> int:
         if found := self._known.get(origin):

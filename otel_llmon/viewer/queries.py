@@ -26,6 +26,7 @@ PATIENCE = 2.0
 """Seconds that a search may look; it can be continued with `next`."""
 
 _EXEMPLARS = 100
+_EARLIER = "SELECT EXISTS (SELECT 1 FROM points WHERE series = ? AND time < ?)"
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -224,6 +225,9 @@ def metric(
     """Return a metric's series, each with its newest `limit` points in order of time; None where there is none.
 
     Two metrics of one name that differ in unit or kind are two: the one that came last is returned.
+
+    A point that counts has the `start` since which it does, where its sender said so; a series says whether there are
+    `earlier` points than the first that is returned.
     """
     query = """
     SELECT m.name, m.unit, m.kind, m.description FROM metrics AS m JOIN series AS s ON s.metric = m.id
@@ -250,6 +254,7 @@ def metric(
                     "service": service_name,
                     "resource": resource,
                     "attributes": shapes.attributes_of(held),
+                    "earlier": bool(connection.execute(_EARLIER, (number, int(points[0]["time"]))).fetchone()[0]),
                     "points": points,
                     "exemplars": exemplars,
                 }
@@ -267,7 +272,7 @@ def metric(
 def _points(
     connection: sqlite3.Connection, wanted: tuple[int, int, int], kind: str, *, is_delta: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    query = "SELECT time, value, body FROM points WHERE series = ? AND time >= ? ORDER BY time DESC LIMIT ?"
+    query = "SELECT time, start, value, body FROM points WHERE series = ? AND time >= ? ORDER BY time DESC LIMIT ?"
     points: list[dict[str, Any]] = []
     exemplars: list[dict[str, Any]] = []
     for row in reversed(connection.execute(query, wanted).fetchall()):

@@ -77,6 +77,7 @@ class PointRow(NamedTuple):
     description: str
     attributes: bytes
     time: int
+    start: int | None
     value: float | int | None
     body: bytes | None
 
@@ -192,7 +193,9 @@ def _point(identity: Identity, description: str, point: Any) -> PointRow:
     if number is None or point.exemplars:
         point.ClearField("attributes")  # the series has them
         body = point.SerializeToString()
-    return PointRow(identity, description, attributes, point.time_unix_nano, value, body)
+    time, start = point.time_unix_nano, point.start_time_unix_nano
+    counts = identity.kind != "gauge" and 0 < start <= time
+    return PointRow(identity, description, attributes, time, start if counts else None, value, body)
 
 
 def canonical(attributes: Iterable[Any]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 APPLICATION: Final = 0x6C6C6D6F
 """`llmo`, in the header of every file of ours."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 TABLES: Final = """
 CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -64,7 +64,7 @@ CREATE TABLE series (
 CREATE INDEX series_metric ON series (metric);
 CREATE INDEX series_origin ON series (origin);
 CREATE TABLE points (
-    series INTEGER NOT NULL, time INTEGER NOT NULL, value, body BLOB, arrived INTEGER NOT NULL,
+    series INTEGER NOT NULL, time INTEGER NOT NULL, start INTEGER, value, body BLOB, arrived INTEGER NOT NULL,
     PRIMARY KEY (series, time)
 ) WITHOUT ROWID;
 CREATE INDEX points_arrived ON points (arrived);

@@ -139,22 +139,25 @@ def number(value: Any) -> float | int | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def point(kind: str, time: int, value: Any, body: bytes | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def point(
+    kind: str, time: int, start: int | None, value: Any, body: bytes | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a stored point, and its exemplars."""
+    instants = {"time": str(time)} if start is None else {"time": str(time), "start": str(start)}
     found: Any = _POINTS[kind].FromString(body) if body else None
     shown = [_exemplar(one) for one in getattr(found, "exemplars", ())]
     if kind == "summary":
         quantiles = [{"quantile": one.quantile, "value": number(one.value)} for one in found.quantile_values]
-        return {"time": str(time), "count": found.count, "sum": number(found.sum), "quantiles": quantiles}, shown
+        return {**instants, "count": found.count, "sum": number(found.sum), "quantiles": quantiles}, shown
     if kind not in ("histogram", "exponential_histogram"):
-        return {"time": str(time), "value": number(value)}, shown
+        return {**instants, "value": number(value)}, shown
     edges, buckets = (
         ([number(edge) for edge in found.explicit_bounds], list(found.bucket_counts))
         if kind == "histogram"
         else _explicit(found)
     )
     return {
-        "time": str(time),
+        **instants,
         "count": found.count,
         "sum": number(found.sum) if found.HasField("sum") else None,
         "edges": edges,

@@ -1,7 +1,7 @@
 // The shell around the views: addresses, keys, the note on the connection, the line at the bottom.
 
 import { get, live } from "./api.js";
-import { h, paced } from "./dom.js";
+import { h, legible, paced } from "./dom.js";
 import { count, plural, scale } from "./format.js";
 import { openHelp } from "./help.js";
 import * as logs from "./logs.js";
@@ -45,7 +45,7 @@ function context(path, match) {
       point();
     },
     retitle(title) {
-      if (view?.path === path) document.title = `${title} · llmon`;
+      if (view?.path === path) document.title = `${legible(title)} · llmon`;
     },
   };
 }
@@ -75,7 +75,7 @@ function route() {
   place.classList.toggle("fixed", Boolean(view.fixed));
   place.replaceChildren(view.element);
   place.scrollTop = view.scrollTop ?? 0;
-  document.title = `${view.title} · llmon`;
+  document.title = `${legible(view.title)} · llmon`;
   point();
   if (same && view.focused?.isConnected) view.focused.focus({ preventScroll: true });
   else if (view.focus) view.focus();

@@ -1,6 +1,11 @@
 // Elements are built here and only here; whatever a server says becomes a text node or a plain attribute, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const READ = new Set(["title", "aria-label"]); // attributes that people read; others must stay as they are
+
+/** Return text with the characters that turn its direction named: unseen they make a name look like another. */
+export const legible = (text) => String(text).replace(TURNING, (sign) => `⟨U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 
 function fill(element, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) {
@@ -8,9 +13,9 @@ function fill(element, props, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "vars") for (const [key, number] of Object.entries(value)) element.style.setProperty(key, number);
     else if (name === "value") element.value = value;
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value === true ? "" : READ.has(name) ? legible(value) : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map((child) => (child instanceof Node ? child : legible(child))));
   return element;
 }
 
@@ -73,7 +78,7 @@ let spoken;
 /** Tell those who hear the page what those who see it have noticed. */
 export function say(text) {
   spoken ??= document.body.appendChild(h("p.heard", { role: "status" }));
-  spoken.textContent = text;
+  spoken.textContent = legible(text);
 }
 
 /** Return `text` in an element; past `limit` characters the rest waits behind a button. */
@@ -84,7 +89,7 @@ export function clipped(text, limit, spec = "span") {
   more.addEventListener("click", () => {
     const open = more.getAttribute("aria-expanded") === "true";
     more.setAttribute("aria-expanded", String(!open));
-    shown.textContent = open ? `${text.slice(0, limit)}…` : text;
+    shown.textContent = legible(open ? `${text.slice(0, limit)}…` : text);
     more.textContent = open ? `show all ${text.length.toLocaleString("en")} characters` : "show less";
   });
   return h("div.clipped", {}, shown, more);

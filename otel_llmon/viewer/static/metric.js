@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 import { clock, instant, millis, plural, scale } from "./format.js";
 import { choice, serviceChoice } from "./lists.js";
 import { kindName } from "./metrics.js";
-import { columns, levels, names, quantile, rates, reach } from "./series.js";
+import { columns, levels, names, opening, quantile, rates, reach } from "./series.js";
 
 const RANGES = [
   ["300", "Last 5 minutes"],
@@ -81,7 +81,7 @@ export function open(context) {
       one.tint = slot(index);
       if (!shown.has(one.full)) shown.set(one.full, isHistogram(metric.kind) || index < DRAWN);
     });
-    const range = reach(all);
+    const range = reach(isCounter(metric.kind) || isHistogram(metric.kind) ? all : all.map((one) => ({ ...one, earlier: true })), asked);
     if (!range) {
       body.replaceChildren(h("section.empty.small", {}, h("h2", {}, "No points in this time")));
       return;
@@ -106,8 +106,8 @@ export function open(context) {
   const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value ?? 0)), 0);
 
   function drawLines(picked, range) {
-    const rated = isCounter(metric.kind) && filters.as !== "total" && picked.some(({ points }) => points.length > 1);
-    const series = picked.map((one) => ({ name: one.short, tint: one.tint, points: rated ? rates(one.points) : levels(one.points) }));
+    const rated = isCounter(metric.kind) && filters.as !== "total" && picked.some((one) => one.points.length > 1 || opening(one, asked) !== null);
+    const series = picked.map((one) => ({ name: one.short, tint: one.tint, points: rated ? rates(one.points, opening(one, asked)) : levels(one.points) }));
     const written = scale(metric, largest(series.flatMap(({ points }) => points.map(([, value]) => value))), rated);
     const title = rated ? "Rate" : isCounter(metric.kind) ? "Total" : "Value";
     const [chart] = place({ title, make: lines });
@@ -117,7 +117,7 @@ export function open(context) {
   }
 
   function drawHistogram(picked, range) {
-    const found = columns(picked.map(({ points }) => points), range, COLUMNS, asked);
+    const found = columns(picked, range, COLUMNS, asked);
     const centre = ({ from, to }) => Math.min(range[1], (from + to) / 2);
     const series = QUANTILES.map(([q, label, tint]) => ({ name: label, tint, points: found.map((column) => [centre(column), quantile(column, q)]) }));
     const written = scale(metric, largest(series.flatMap(({ points }) => points.map(([, value]) => value))));

@@ -9,16 +9,32 @@ export function levels(points) {
   return holes(points.map(({ time, value }) => [millis(time), value]));
 }
 
-/** Return `[time, per second]` of a cumulative count; a count that fell has begun again at zero. */
-export function rates(points) {
+/** Return since when the first of a series' points counts, where all of that time was asked for; else null. */
+export function opening({ points, earlier = false }, asked = null) {
+  const first = points[0];
+  if (!first?.start || earlier) return null;
+  const start = millis(first.start);
+  return start < millis(first.time) && (asked === null || start >= asked || points.length === 1) ? start : null;
+}
+
+/**
+ * Return `[time, per second]` of a cumulative count; a count that fell has begun again at zero.
+ *
+ * `since` is when the first point began to count: the rate until then is drawn from there, be it the only one.
+ */
+export function rates(points, since = null) {
   const found = [];
-  let before = null;
+  let before = since === null ? null : { at: since, value: 0 };
   for (const point of points) {
     const at = millis(point.time);
     if (point.value === null) continue;
     if (before && at > before.at) {
-      const again = point.value < before.value;
-      found.push([at, (again ? point.value : point.value - before.value) / ((at - before.at) / 1000)]);
+      const start = point.start ? millis(point.start) : before.at;
+      const anew = start > before.at && start < at; // another process: it counts from its own start
+      const again = anew || point.value < before.value;
+      const rate = (again ? point.value : point.value - before.value) / ((at - (anew ? start : before.at)) / 1000);
+      if (before.at === since) found.push([since, rate]);
+      found.push([at, rate]);
     }
     before = { at, value: point.value };
   }
@@ -34,15 +50,16 @@ function holes(points) {
 /**
  * Return what came between each point of a cumulative histogram and the one before: `{at, edges, buckets, count, sum}`.
  *
- * The first point holds what came since its program began; `cut` says that earlier points were left out, so that it tells nothing.
+ * The first point holds what came since its program began, at `since` if that is known; `cut` says that earlier points were left out, so that it tells nothing.
  */
-export function differences(points, cut = false) {
+export function differences(points, cut = false, since = null) {
   const found = points.map((point, index) => {
     const before = points[index - 1];
     const same = before && before.count <= point.count && before.edges.length === point.edges.length && before.edges.every((edge, at) => edge === point.edges[at]);
     const grown = same && point.buckets.every((value, at) => value >= before.buckets[at]);
     return {
       at: millis(point.time),
+      since: before ? null : since,
       edges: point.edges,
       buckets: grown ? point.buckets.map((value, at) => value - before.buckets[at]) : point.buckets,
       count: grown ? point.count - before.count : point.count,
@@ -98,21 +115,27 @@ export function quantile({ edges, buckets, low, high }, q) {
 
 /** Sort the differences of several series into columns of equal length: `{from, to, ...histogram}`, without the empty ones; `asked` is since when there may be points. */
 export function columns(series, [from, to], most, asked = null) {
-  const beat = median(series.flatMap((points) => points.slice(1).map((point, index) => millis(point.time) - millis(points[index].time))));
-  const cut = (points) => asked !== null && points.length > 1 && millis(points[0].time) - asked < 2 * beat;
-  const found = series.flatMap((points) => differences(points, cut(points))).filter((one) => one.count > 0 && one.at >= from && one.at <= to);
+  const beat = median(series.flatMap(({ points }) => points.slice(1).map((point, index) => millis(point.time) - millis(points[index].time))));
+  const cut = (one) => Boolean(one.earlier) || (one.points.length > 1 && Boolean(one.points[0].start) && asked !== null && millis(one.points[0].start) < asked);
+  const found = series.flatMap((one) => differences(one.points, cut(one), opening(one, asked))).filter((one) => one.count > 0 && one.at >= from && one.at <= to);
   const width = Math.max((to - from) / most, beat, 1);
   const sorted = new Map();
   for (const one of found) {
     const place = Math.min(Math.floor((one.at - from) / width), Math.max(0, Math.ceil((to - from) / width) - 1));
     sorted.set(place, [...(sorted.get(place) ?? []), one]);
   }
-  return [...sorted].sort(([a], [b]) => a - b).map(([place, ones]) => ({ from: from + place * width, to: from + (place + 1) * width, ...together(ones) }));
+  let last = -Infinity;
+  return [...sorted].sort(([a], [b]) => a - b).map(([place, ones]) => {
+    const begun = Math.min(from + place * width, ...ones.map(({ since }) => since ?? Infinity)); // all since a start is of one column
+    const column = { from: Math.max(begun, last), to: from + (place + 1) * width, ...together(ones) };
+    last = column.to;
+    return column;
+  });
 }
 
-/** Return the first and the last time of all points, or null when there are none. */
-export function reach(series) {
-  const times = series.flatMap(({ points }) => (points.length ? [millis(points[0].time), millis(points.at(-1).time)] : []));
+/** Return the first and the last time of all points, and of what came before the first, or null when there are none. */
+export function reach(series, asked = null) {
+  const times = series.flatMap((one) => (one.points.length ? [opening(one, asked) ?? millis(one.points[0].time), millis(one.points.at(-1).time)] : []));
   return times.length ? [Math.min(...times), Math.max(...times)] : null;
 }
 

@@ -1,7 +1,7 @@
 // The waterfall of a trace. Only the rows in sight exist, so ten thousand spans cost what forty do.
 
 import { colour } from "./colours.js";
-import { h, reconcile } from "./dom.js";
+import { h, legible, reconcile } from "./dom.js";
 import { compact, duration, ticks } from "./format.js";
 import { minimap } from "./minimap.js";
 import { visible } from "./tree.js";
@@ -43,7 +43,7 @@ export class Waterfall {
   show(tree, name) {
     const whole = !this.tree || (this.from === 0 && this.to === this.tree.length);
     this.tree = tree;
-    this.body.setAttribute("aria-label", `Spans of ${name}`);
+    this.body.setAttribute("aria-label", `Spans of ${legible(name)}`);
     if (whole) [this.from, this.to] = [0, tree.length];
     this.element.style.setProperty("--indent", `${Math.min(14, 190 / Math.max(1, tree.depth))}px`);
     this.#fold();
