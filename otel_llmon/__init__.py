@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from otel_llmon.phases import phase as phase
     from otel_llmon.pipelines import pipeline as pipeline
     from otel_llmon.progress import progress as progress
+    from otel_llmon.trainings import training as training
 
 _HOMES = {
     "batch": "batches",
@@ -31,6 +32,7 @@ _HOMES = {
     "pipeline": "pipelines",
     "progress": "progress",
     "shutdown": "lifecycle",
+    "training": "trainings",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "pipeline",
     "progress",
     "shutdown",
+    "training",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -47,7 +48,8 @@ class Ended(NamedTuple):
     def status(self) -> int:
         """Return the exit status; where a signal ended the program, end by the same one."""
         if self.code < 0:
-            signal.signal(-self.code, signal.SIG_DFL)
+            with contextlib.suppress(OSError):  # nobody can catch SIGKILL, so there is nothing to undo
+                signal.signal(-self.code, signal.SIG_DFL)
             os.kill(os.getpid(), -self.code)
         return self.code if self.code >= 0 else 128 - self.code
 
@@ -113,6 +115,11 @@ def _next(signals: set[Any]) -> tuple[int, bool]:
     return number, number in (signal.SIGINT, signal.SIGQUIT)
 
 
+def say(line: str) -> None:
+    """Say it in one line, beside what the program says."""
+    print(f"llmon: {line}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Be the watched program: as `become()`, in a process whose signals were held back until now."""
     if hasattr(signal, "pthread_sigmask"):
@@ -120,7 +127,7 @@ def main() -> None:
     try:
         become(sys.argv[1:], {})
     except CannotRunError as exc:
-        print(f"llmon: {exc}", file=sys.stderr)
+        say(str(exc))
         raise SystemExit(exc.status) from None
 
 
