@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from otel_llmon import metering
+from otel_llmon.goodput import EVALUATION, PRODUCTIVE
 from otel_llmon.metering import _api, _bound, values
 from otel_llmon.metering.cells import LARGEST, CountSeries, GaugeSeries
 from otel_llmon.semconv import training as rows
 
 TRAIN = "train"
 LOSS, ACCURACY, RATE, NORM = "loss", "accuracy", "learning_rate", "gradient_norm"
-PRODUCTIVE, EVALUATION, CHECKPOINT, SETUP, OTHER = "productive", "evaluation", "checkpoint", "setup", "other"
 
 MOST_LATE = 64
 """Values on a GPU that wait to be read."""
@@ -25,7 +25,6 @@ LONGEST_LATE = 1.0
 _steps = metering.Counter(rows.TRAINING_STEPS)
 _samples = metering.Counter(rows.TRAINING_SAMPLES)
 _tokens = metering.Counter(rows.TRAINING_TOKENS)
-_time = metering.Counter(rows.TRAINING_TIME)
 _not_finite = metering.Counter(rows.TRAINING_NOT_FINITE)
 _gauges = {
     LOSS: metering.Gauge(rows.TRAINING_LOSS),
@@ -62,11 +61,6 @@ def lane(run: Run, split: str) -> Lane:
         gauges = {what: gauge.at(*where[: len(gauge.row.attributes)]) for what, gauge in _gauges.items()}
         made = Lane(name, kind, _steps.at(*where), _samples.at(*where), _tokens.at(*where), gauges)
         return _steps.remember((run, name), made)
-
-
-def spent(run: Run, kind: str) -> CountSeries:
-    """Return the series of the time that went into this."""
-    return _time.at(*run, kind)
 
 
 class Values:

@@ -10,10 +10,11 @@ from typing import Any, Self
 from otel_llmon import jobs, metering, quantities, telemetry
 from otel_llmon.carrying import continued, inject
 from otel_llmon.events import event
+from otel_llmon.goodput import CHECKPOINT, OTHER, PRODUCTIVE, Goodput, Productive
 from otel_llmon.metering import values
 from otel_llmon.phases import CANCELLATION, FAILURE, SUCCESS, outcome, phase
 from otel_llmon.pipelines import pipeline
-from otel_llmon.quantities import ACCURACY, CHECKPOINT, LOSS, NORM, OTHER, PRODUCTIVE, RATE, SETUP, TRAIN
+from otel_llmon.quantities import ACCURACY, LOSS, NORM, RATE, TRAIN
 from otel_llmon.runs import Report
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import training as rows
@@ -50,10 +51,11 @@ class Training:
     """
 
     __slots__ = (
-        "_around", "_cut", "_depth", "_facts", "_headers", "_job", "_key", "_kind", "_pid", "_pipeline", "_started",
-        "_values", "epoch_number", "running", "steps",
+        "_around", "_depth", "_job", "_key", "_pid", "_pipeline", "_started", "_time", "_values",
+        "epoch_number", "running", "steps",
     )  # fmt: skip
     _values: quantities.Values
+    _time: Goodput
     _started: float
     _pid: int
     _job: str | None
@@ -63,8 +65,6 @@ class Training:
         self._key = (values.text(name), None if model is None else values.text(model))
         self._depth = 0
         self._around: Epoch | None = None
-        self._cut = 0.0
-        self._kind: str | None = SETUP
         self.running = False
         self.steps = 0
         """Steps of `split="train"`."""
@@ -92,7 +92,7 @@ class Training:
         lane = quantities.lane(self._key, split)
         if lane.kind is PRODUCTIVE:
             self.steps += 1
-        now = self._spend(lane.kind)
+        now = self._time.spend(lane.kind)
         lane.steps.add(1)
         if samples is not None:
             lane.samples.add(samples)
@@ -116,7 +116,7 @@ class Training:
             self._tell_idle("measure()")
             return
         lane = quantities.lane(self._key, split)
-        now = self._cut if lane.kind is PRODUCTIVE else self._spend(lane.kind)
+        now = self._time.cut if lane.kind is PRODUCTIVE else self._time.spend(lane.kind)
         for what, value in ((LOSS, loss), (RATE, lr), (NORM, grad_norm), (ACCURACY, accuracy)):
             if value is not None:
                 self._values.tell(lane, what, value, now)
@@ -133,8 +133,8 @@ class Training:
         if not self.running:
             self._tell_idle("checkpoint()")
             return
-        before = self._cut
-        seconds = self._spend(CHECKPOINT) - before
+        before = self._time.cut
+        seconds = self._time.spend(CHECKPOINT) - before
         _checkpoints.at(*self._key).add()
         facts = self.facts() | {"duration": seconds, "loss": self._last(TRAIN, LOSS)}
         facts["step"] = self.steps if step is None else step
@@ -143,7 +143,7 @@ class Training:
 
     def productive(self) -> Productive:
         """Return a context manager: time inside is productive and, from the first one on, time outside is not."""
-        return Productive(self)
+        return Productive(self._time if self.running else None)
 
     def count(self, what: str, number: float = 1) -> None:
         """Count things that the run dealt with, as a phase does."""
@@ -166,9 +166,10 @@ class Training:
         self._depth += 1
         if self._depth == 1:
             self._values = quantities.Values(self._key, self._tell_diverged)
-            self._kind, self._around, self.epoch_number, self.steps = SETUP, None, None, 0
+            self._around, self.epoch_number, self.steps = None, None, 0
             self._pid = os.getpid()
-            self._started = self._cut = state.clock()
+            self._time = Goodput(self._key)
+            self._started = self._time.cut
             self.running = True
             for how in (SUCCESS, FAILURE):
                 _jobs.at(*self._key, how).add(0)
@@ -194,7 +195,7 @@ class Training:
         self.running = False
         _open.pop(id(self), None)
         self._values.settle()
-        seconds = self._spend(OTHER) - self._started
+        seconds = self._time.spend(OTHER) - self._started
         _jobs.at(*self._key, how).add()
         facts = self.facts() | {"duration": seconds}
         if how == SUCCESS:
@@ -202,18 +203,6 @@ class Training:
         else:
             event("training.failed", facts | {"reason": reason}, "error" if how == FAILURE else "warning")
         jobs.end(self._job)
-
-    def _spend(self, kind: str) -> float:
-        """Count the time since the cut before as of this kind, and cut; return what the clock says."""
-        now = state.clock()
-        if self._kind is not None and (kind is PRODUCTIVE or (kind is OTHER and self._kind is SETUP)):
-            kind = self._kind
-        if self._kind is SETUP:
-            self._kind = None
-        before, self._cut = self._cut, now
-        if now > before:  # a clock may have been set back
-            quantities.spent(self._key, kind).add(now - before)
-        return now
 
     def _last(self, split: str, what: str) -> float | None:
         return self._values.last.get((split, what))
@@ -251,7 +240,7 @@ class Epoch:
         run._values.settle()
         run._values.last.clear()
         self._before = _passed(run)
-        self._started = run._spend(OTHER)
+        self._started = run._time.spend(OTHER)
         return self
 
     def __exit__(
@@ -261,7 +250,7 @@ class Epoch:
         if self._started is None or run._around is not self:
             return
         run._around = None
-        seconds = run._spend(OTHER) - self._started
+        seconds = run._time.spend(OTHER) - self._started
         run._values.settle()
         if error is None:
             self._tell(seconds)
@@ -286,28 +275,6 @@ class Epoch:
                 facts |= {what: number - self._before[what] for what, number in _passed(run).items()}
                 self._phase.set({row.name: known[what] for what, row in _on_spans.items() if what in known})
             event("training.epoch", facts)
-
-
-class Productive:
-    """Time inside is productive; from the first one on, other time of the run is not, though steps end in it."""
-
-    __slots__ = ("_before", "_run")
-
-    def __init__(self, run: Training) -> None:
-        self._run = run
-
-    def __enter__(self) -> None:
-        run = self._run
-        if run.running:
-            run._spend(PRODUCTIVE if run._kind is PRODUCTIVE else OTHER)
-        self._before = run._kind
-        run._kind = PRODUCTIVE
-
-    def __exit__(self, *_: object) -> None:
-        run = self._run
-        if run.running:
-            run._spend(PRODUCTIVE)
-        run._kind = PRODUCTIVE if self._before is PRODUCTIVE else OTHER
 
 
 class _Nothing:
