@@ -22,6 +22,7 @@ from benchmarks import (
     report,
     starting,
     timing,
+    training,
     viewer,
 )
 from benchmarks.figures import Figure, Result
@@ -34,6 +35,7 @@ GROUPS = {
     "starting": starting,
     "leaving": leaving,
     "openai": openai_chat,
+    "training": training,
     "viewer": viewer,
 }
 

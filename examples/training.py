@@ -8,7 +8,7 @@ It needs nothing beside what otel-llmon brings. What to look at, on the page tha
 - the logs: `training.epoch` for each epoch and part of the data, `checkpoint.saved` with its path, and how it ended;
 - the metrics: `llmon.training.loss` falls for both parts of the data, `llmon.training.steps` counts them, and
   `llmon.training.time` says what the time went into: its productive part is the goodput;
-- `kill -9` it while it runs: `llmon.training.jobs` counts a failure all the same, because `llmon run --job` stays there.
+- `kill -9` it while it runs: `llmon.training.jobs` counts a failure all the same, since `llmon run --job` is there.
 """
 
 from __future__ import annotations

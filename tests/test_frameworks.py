@@ -251,6 +251,32 @@ def test_an_adapter_without_its_framework_says_what_to_install(name, monkeypatch
         adapter.watch(run, None) if name == "torch" else adapter.callback(run)
 
 
+def test_a_mistake_of_a_callback_does_not_end_the_training(recorder, caplog):
+    """It is counted, and told once."""
+    from otel_llmon.adapters._callbacks import made
+
+    class Ours:
+        def __init__(self, number):
+            self.number = number
+
+        def on_step_end(self, step):
+            self.number /= step
+
+    class Theirs:
+        def on_step_end(self, step):
+            raise NotImplementedError
+
+        def on_log(self):
+            return "theirs"
+
+    callback = made(Ours, Theirs, 8)
+    for step in (2, 0, 0):
+        assert callback.on_step_end(step) is None
+    assert (callback.number, callback.on_log(), isinstance(callback, Theirs)) == (4, "theirs", True)
+    assert recorder.value("llmon.self.errors", {"llmon.source": "callback"}) == 2
+    assert caplog.text.count("the training goes on") == 1
+
+
 def test_callbacks_cost_nothing_where_telemetry_is_off(recorder, torch):
     """The loop goes on as without them."""
     from otel_llmon.adapters.torch import watch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from otel_llmon.adapters._callbacks import made
 from otel_llmon.errors import MissingExtraError
 from otel_llmon.trainings import Training
 
@@ -19,31 +20,38 @@ def callback(run: Training, batch_size: int | None = None) -> Any:
     except ModuleNotFoundError as exc:
         raise MissingExtraError("'keras' is not installed; run: pip install keras") from exc
 
-    class Callback(keras.callbacks.Callback):  # type: ignore[misc]  # not typed where it is not installed
-        """Hands on what Keras says."""
+    return made(_Callback, keras.callbacks.Callback, run, batch_size)
 
-        _epoch: Any = None
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-            """Begin an epoch."""
-            self._epoch = run.epoch(epoch + 1)
-            self._epoch.__enter__()
+class _Callback:
+    """Hands on what Keras says."""
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-            """Count a step."""
-            logs = logs or {}
-            run.step(logs.get("loss"), accuracy=logs.get("accuracy"), samples=batch_size)
+    model: Any
 
-        def on_test_end(self, logs: Any = None) -> None:
-            """Tell what a validation came to."""
-            logs = logs or {}
-            run.measure(logs.get("loss"), accuracy=logs.get("accuracy"), split="validation")
+    def __init__(self, run: Training, batch_size: int | None) -> None:
+        super().__init__()
+        self._to = run
+        self._batch_size = batch_size
+        self._epoch: Any = None
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-            """End the epoch, with the learning rate that it had."""
-            rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
-            run.measure(lr=None if rate is None else keras.ops.convert_to_numpy(rate))
-            if self._epoch is not None:
-                self._epoch.__exit__(None, None, None)
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Begin an epoch."""
+        self._epoch = self._to.epoch(epoch + 1)
+        self._epoch.__enter__()
 
-    return Callback()
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Count a step."""
+        logs = logs or {}
+        self._to.step(logs.get("loss"), accuracy=logs.get("accuracy"), samples=self._batch_size)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Tell what a validation came to."""
+        logs = logs or {}
+        self._to.measure(logs.get("loss"), accuracy=logs.get("accuracy"), split="validation")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """End the epoch, with the learning rate that it had."""
+        rate: Any = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
+        self._to.measure(lr=rate.numpy() if hasattr(rate, "numpy") else rate)
+        if self._epoch is not None:
+            self._epoch.__exit__(None, None, None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from otel_llmon.adapters._callbacks import made
 from otel_llmon.adapters.torch import norm_of
 from otel_llmon.errors import MissingExtraError
 from otel_llmon.trainings import Training
@@ -17,67 +18,71 @@ _NAMES = ("lightning.pytorch", "pytorch_lightning")
 def callback(run: Training, *, gradient_norm: bool = True) -> Any:
     """Return a callback for `Trainer(callbacks=[callback(run)])`.
 
-    `trainer.fit()` belongs inside `with training(...) as run`. It tells steps, samples, loss, learning rate; `val_loss` and `val_acc` or `val_accuracy` where the module logs them;
-    checkpoints that a ModelCheckpoint saved. Raises MissingExtraError where Lightning is not installed.
+    `trainer.fit()` belongs inside `with training(...) as run`. It tells steps, samples, loss and learning rate;
+    `val_loss` and `val_acc` or `val_accuracy` where the module logs them; checkpoints that a ModelCheckpoint saved.
+    Raises MissingExtraError where Lightning is not installed.
     """
+    return made(_Callback, _base(), run, gradient_norm)
 
-    class Callback(_base()):  # type: ignore[misc]  # known when it is called
-        """Hands on what the trainer says."""
 
-        def __init__(self) -> None:
-            self._epoch: Any = None
-            self._norm: Any = None
-            self._samples = self._step = 0
-            self._saved: set[str] = set()
+class _Callback:
+    """Hands on what the trainer says."""
 
-        def on_train_start(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
-            """Begin where the trainer is: it may go on from a checkpoint."""
-            self._step = trainer.global_step
-            self._saved = _paths(trainer)
+    def __init__(self, run: Training, gradient_norm: bool) -> None:  # noqa: FBT001  # made() hands it over
+        super().__init__()
+        self._to = run
+        self._measures_norm = gradient_norm
+        self._epoch: Any = None
+        self._norm: Any = None
+        self._samples = self._step = 0
+        self._saved: set[str] = set()
 
-        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
-            """Begin an epoch. The one before ends here: checkpoints are saved after its end."""
-            self._end_epoch(trainer)
-            self._epoch = run.epoch(trainer.current_epoch + 1)
-            self._epoch.__enter__()
+    def on_train_start(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
+        """Begin where the trainer is: it may go on from a checkpoint."""
+        self._step = trainer.global_step
+        self._saved = _paths(trainer)
 
-        def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:  # noqa: ARG002
-            """Measure the gradient, before it is clipped."""
-            if gradient_norm:
-                self._norm = norm_of(module.parameters())
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
+        """Begin an epoch. The one before ends here: checkpoints are saved after its end."""
+        self._end_epoch(trainer)
+        self._epoch = self._to.epoch(trainer.current_epoch + 1)
+        self._epoch.__enter__()
 
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:  # noqa: ARG002, PLR0917
-            """Count a step where the optimizer made one; batches before it add their samples."""
-            self._samples += _size(batch)
-            if trainer.global_step == self._step:
-                return
-            self._step = trainer.global_step
-            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            if loss is not None and trainer.accumulate_grad_batches > 1:
-                loss = loss * trainer.accumulate_grad_batches  # the trainer has divided it
-            run.step(loss, lr=_rate(trainer), grad_norm=self._norm, samples=self._samples)
-            self._samples = 0
+    def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:  # noqa: ARG002
+        """Measure the gradient, before it is clipped."""
+        if self._measures_norm:
+            self._norm = norm_of(module.parameters())
 
-        def on_validation_end(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
-            """Tell what a validation came to."""
-            if not trainer.sanity_checking:
-                found = trainer.callback_metrics
-                accuracy = found.get("val_accuracy", found.get("val_acc"))
-                run.measure(found.get("val_loss"), accuracy=accuracy, split="validation")
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:  # noqa: ARG002
+        """Count a step where the optimizer made one; batches before it add their samples."""
+        self._samples += _size(batch)
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is not None and trainer.accumulate_grad_batches > 1:
+            loss = loss * trainer.accumulate_grad_batches  # the trainer has divided it
+        self._to.step(loss, lr=_rate(trainer), grad_norm=self._norm, samples=self._samples)
+        self._samples = 0
 
-        def on_fit_end(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
-            """End the last epoch."""
-            self._end_epoch(trainer)
+    def on_validation_end(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
+        """Tell what a validation came to."""
+        if not trainer.sanity_checking:
+            found = trainer.callback_metrics
+            accuracy = found.get("val_accuracy", found.get("val_acc"))
+            self._to.measure(found.get("val_loss"), accuracy=accuracy, split="validation")
 
-        def _end_epoch(self, trainer: Any) -> None:
-            for path in sorted(_paths(trainer) - self._saved):
-                self._saved.add(path)
-                run.checkpoint(path, trainer.global_step)
-            if self._epoch is not None:
-                self._epoch.__exit__(None, None, None)
-                self._epoch = None
+    def on_fit_end(self, trainer: Any, module: Any) -> None:  # noqa: ARG002
+        """End the last epoch."""
+        self._end_epoch(trainer)
 
-    return Callback()
+    def _end_epoch(self, trainer: Any) -> None:
+        for path in sorted(_paths(trainer) - self._saved):
+            self._saved.add(path)
+            self._to.checkpoint(path, trainer.global_step)
+        if self._epoch is not None:
+            self._epoch.__exit__(None, None, None)
+            self._epoch = None
 
 
 def _base() -> Any:
@@ -93,7 +98,8 @@ def _base() -> Any:
 def _paths(trainer: Any) -> set[str]:
     """Return the checkpoints that are there."""
     savers = trainer.checkpoint_callbacks
-    found = ({*saver.best_k_models, saver.best_model_path, saver.last_model_path} for saver in savers)
+    names = ("best_model_path", "last_model_path")
+    found = ({*getattr(saver, "best_k_models", ()), *(getattr(saver, name, "") for name in names)} for saver in savers)
     return set().union(*found) - {""}
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from otel_llmon.adapters._callbacks import guarded
 from otel_llmon.errors import MissingExtraError
 from otel_llmon.trainings import Training
 
 
 def watch(run: Training, optimizer: Any, *, gradient_norm: bool = True) -> Any:
-    """Let each step of a torch optimizer tell the run its learning rate and its gradient's norm; return the hook's handle.
+    """Let each step of a torch optimizer tell the run its learning rate and its gradient's norm.
 
-    The loop itself says `run.step(loss=...)`. The handle has `remove()`. Raises MissingExtraError where torch is not
+    The loop itself says `run.step(loss)`. What comes back has `remove()`. Raises MissingExtraError where torch is not
     installed.
     """
     if gradient_norm:
         _torch()
 
+    @guarded
     def told(optimizer: Any, *_: Any) -> None:
         groups = optimizer.param_groups
         norm = norm_of(parameter for group in groups for parameter in group["params"]) if gradient_norm else None
