@@ -49,10 +49,17 @@ def end(job: str | None) -> None:
 
 def read(path: Path) -> tuple[list[Job], list[Job]]:
     """Return the jobs that began, and those of them that never said how they ended."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = list(map(_parsed, path.read_text(encoding="utf-8", errors="replace").splitlines()))
     ended = {line["ended"] for line in lines if "ended" in line}
     began = [Job(**line["began"]) for line in lines if "began" in line]
     return began, [job for job in began if job.id not in ended]
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(line))
+    except ValueError:  # cut short, by a full disk for example
+        return {}
 
 
 def _append(path: str, line: Mapping[str, Any]) -> None:

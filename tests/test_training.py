@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -14,8 +13,7 @@ import pytest
 from processes import BIN
 from sink import attributes
 
-import otel_llmon
-from otel_llmon import event, jobs, phase, telemetry, training
+from otel_llmon import jobs, phase, telemetry, training
 
 RUN = {"llmon.pipeline": "finetune", "llmon.model": "tiny"}
 TRAIN = {**RUN, "llmon.split": "train"}
@@ -131,12 +129,13 @@ class Tensor:
 def test_values_on_a_gpu_are_read_together_and_none_is_missed(recorder, clock, run):
     """Each read waits for the GPU; they are read after 64, after a second, at an epoch's end and at the run's."""
     reads = []
-    for number in range(63):
-        run.step(loss=Tensor(float(number), reads))
-    assert not reads
     loss = Tensor(math.nan, reads)
     run.step(loss=loss)
     loss.value = 1.0
+    for number in range(62):
+        run.step(loss=Tensor(float(number), reads))
+    assert not reads
+    run.step(loss=Tensor(62.0, reads))
     assert len(reads) == 64
     assert recorder.value("llmon.training.not_finite", {**TRAIN, "llmon.quantity": "loss"}) == 1
     run.step(loss=Tensor(7.0, reads))
@@ -191,6 +190,21 @@ def test_an_epoch_that_fails_is_a_failed_span_and_no_event(recorder):
         raise ValueError("no")
     assert not told(recorder, "training.epoch")
     assert recorder.spans()["epoch"].attributes["error.type"] == "ValueError"
+
+
+def test_an_epoch_that_is_open_when_its_run_fails_fails_with_it(recorder):
+    """As with a callback: nobody calls it after an exception."""
+
+    def train():
+        with training("finetune") as run:
+            run.epoch().__enter__()
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        train()
+    assert recorder.spans()["epoch"].attributes["error.type"] == "ValueError"
+    assert recorder.spans()["epoch"].parent.span_id == recorder.spans()["finetune"].context.span_id
+    assert not told(recorder, "training.epoch")
 
 
 def test_an_epoch_that_begins_in_another_ends_that_one(recorder, run, caplog):
@@ -506,13 +520,8 @@ def test_a_job_s_lines_tell_who_never_ended(tmp_path, monkeypatch):
     monkeypatch.setenv(jobs.VARIABLE, str(file))
     first, second = jobs.begin("a", None, {}), jobs.begin("b", "tiny", {"traceparent": "00-1-2-01"})
     jobs.end(first)
+    with file.open("a") as lines:
+        lines.write('{"began": {"id"\n')
     began, left = jobs.read(file)
     assert [job.name for job in began] == ["a", "b"]
     assert [(job.id, job.model, job.process) for job in left] == [(second, "tiny", os.getpid())]
-    assert len([json.loads(line) for line in file.read_text().splitlines()]) == 3
-
-
-def test_it_is_a_public_name():
-    """Beside the other words."""
-    assert otel_llmon.training is training
-    assert event

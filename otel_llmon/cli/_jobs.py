@@ -10,6 +10,7 @@ from pathlib import Path
 from otel_llmon import jobs
 from otel_llmon.cli import _program
 from otel_llmon.errors import LlmonError
+from otel_llmon.phases import CANCELLATION, FAILURE, SUCCESS
 
 
 def run(command: Sequence[str], environ: Mapping[str, str], name: str | None = None) -> _program.Ended:
@@ -24,7 +25,7 @@ def run(command: Sequence[str], environ: Mapping[str, str], name: str | None = N
         began, left = jobs.read(file)
     told = [(job.name, job.model, job.headers) for job in left if not _lives(job.process)]
     if told:
-        _tell(told, "failure", str(ended), environ)
+        _tell(told, FAILURE, str(ended), environ)
     elif name is not None and not began:
         _tell([(name, None, {})], _outcome(ended), str(ended), environ)
     return ended
@@ -32,8 +33,8 @@ def run(command: Sequence[str], environ: Mapping[str, str], name: str | None = N
 
 def _outcome(ended: _program.Ended) -> str:
     if ended.by_request:
-        return "cancellation"
-    return "failure" if ended.code else "success"
+        return CANCELLATION
+    return FAILURE if ended.code else SUCCESS
 
 
 def _lives(process: int) -> bool:

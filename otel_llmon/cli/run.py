@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from otel_llmon.cli import _beside, _jobs, _program, _target
+from otel_llmon.cli import _beside, _program, _target
 from otel_llmon.errors import LlmonError
 
 CONTEXT = {"allow_interspersed_args": False}
@@ -51,7 +51,7 @@ def _run(command: Sequence[str], environ: dict[str, str], job: str | None, *, vi
         way_out = "to see it: llmon view" if target.could_be_ours else "is the Collector running?"
         _program.say(f"nothing listens at {target}, so nothing is kept; {way_out}")
     if job is not None:
-        raise typer.Exit(_jobs.run(command, environ, job).status())
+        raise typer.Exit(_watched(command, environ, job).status())
     _program.become(command, environ)
 
 
@@ -63,13 +63,19 @@ def _run_beside_viewer(
     try:
         with _beside.viewer(target, environ) as viewer:
             _program.say(f"look at {viewer.page}")
-            ended = _jobs.run(command, environ, job)
+            ended = _watched(command, environ, job)
             if not ended.by_request:
                 _stay(viewer, f"the program {ended}; {viewer.page} stays until Ctrl-C")
     except LlmonError as exc:
         _program.say(f"no viewer: {exc}")
         return
     raise typer.Exit(ended.status())
+
+
+def _watched(command: Sequence[str], environ: dict[str, str], job: str | None) -> _program.Ended:
+    from otel_llmon.cli import _jobs  # it loads OpenTelemetry, which costs nothing where nobody stays
+
+    return _jobs.run(command, environ, job)
 
 
 def _stay(viewer: _beside.Viewer, why: str) -> None:
