@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
+FRAMEWORKS := .venv-frameworks
 BIN := $(VENV)/bin
 
 # The lower ends of the ranges in pyproject.toml.
@@ -12,7 +13,7 @@ OLDEST_OTEL := opentelemetry-api==1.38.0 opentelemetry-sdk==1.38.0 opentelemetry
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest stack test-stack check lint types layers docs-check docs format example bench clean
+.PHONY: help demo test test-oldest test-frameworks stack test-stack check lint types layers docs-check docs format example bench clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +26,9 @@ test: $(VENV)/.installed  ## run the tests; ARGS="-k phase" goes to pytest
 
 test-oldest: $(OLDEST)/.installed  ## run the tests with the oldest OpenTelemetry that we support
 	$(OLDEST)/bin/python -m pytest $(ARGS)
+
+test-frameworks: $(FRAMEWORKS)/.installed  ## run the tests of torch, transformers, Lightning and Keras; 5 GB at the first time
+	$(FRAMEWORKS)/bin/python -m pytest tests/test_frameworks.py $(ARGS)
 
 stack:  ## build the real servers, once: about 16 minutes, then seconds
 	PYTHON=$(PYTHON) collector-config/build/build.sh
@@ -61,7 +65,7 @@ bench: $(VENV)/.installed  ## measure what telemetry costs here
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove environments, caches and builds
-	rm -rf $(VENV) $(OLDEST) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(FRAMEWORKS) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is older than pyproject.toml when something must be installed again.
@@ -80,6 +84,11 @@ $(VENV)/.examples: pyproject.toml
 $(OLDEST)/.installed: pyproject.toml Makefile
 	@$(call virtualenv,$(OLDEST))
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' $(OLDEST_OTEL)
+	@touch $@
+
+$(FRAMEWORKS)/.installed: pyproject.toml
+	@$(call virtualenv,$(FRAMEWORKS))
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --editable '.[dev,frameworks]'
 	@touch $@
 
 define virtualenv

@@ -23,6 +23,7 @@ from benchmarks import (
     report,
     starting,
     timing,
+    training,
     viewer,
 )
 from benchmarks.figures import Figure, Result
@@ -35,6 +36,7 @@ GROUPS = {
     "starting": starting,
     "leaving": leaving,
     "openai": openai_chat,
+    "training": training,
     "viewer": viewer,
 }
 OWN = ("in-place", "eta")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from otel_llmon.phases import phase as phase
     from otel_llmon.pipelines import pipeline as pipeline
     from otel_llmon.progress import progress as progress
+    from otel_llmon.trainings import training as training
 
 _HOMES = {
     "batch": "batches",
@@ -34,6 +35,7 @@ _HOMES = {
     "pipeline": "pipelines",
     "progress": "progress",
     "shutdown": "lifecycle",
+    "training": "trainings",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "pipeline",
     "progress",
     "shutdown",
+    "training",
 ]
 
 

@@ -195,6 +195,28 @@ def test_the_pipelines_telemetry_arrives(how, kept, program):
     }
 
 
+@pytest.mark.parametrize(
+    "how", [INSTRUMENT, (str(BIN / "llmon"), "run", "--job", "lines", "--")], ids=["instrumented", "job"]
+)
+def test_the_training_runs_telemetry_arrives(how, kept, program):
+    """A span for each epoch, the events of a run, its values."""
+    command = [*how, sys.executable, str(EXAMPLES / "training.py")]
+    with program.start(command, OTEL_EXPORTER_OTLP_ENDPOINT=kept.endpoint) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(out.splitlines()) == 6
+    assert kept.trees() == ["lines\n" + "  epoch\n" * 6]
+    told = [body for _, body, _ in kept.logs()]
+    assert told == [
+        "training.started",
+        *["checkpoint.saved", "training.epoch", "training.epoch"] * 6,
+        "training.finished",
+    ]
+    assert kept.metrics() >= {
+        f"llmon.training.{name}" for name in ("loss", "accuracy", "steps", "time", "jobs", "epoch")
+    }
+
+
 def ask(port, topic):
     """Ask the web service about a topic; return the status and the answer, or None while nobody answers."""
     try:

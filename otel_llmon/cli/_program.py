@@ -122,6 +122,11 @@ def _next(signals: set[Any]) -> tuple[int, bool]:
     return number, number in KEYS
 
 
+def say(line: str) -> None:
+    """Say it in one line, beside what the program says."""
+    print(f"llmon: {line}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Be the watched program: as `become()`, in a process whose signals were held back until now."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -131,7 +136,7 @@ def main() -> None:
     try:
         become(sys.argv[1:], {})
     except CannotRunError as exc:
-        print(f"llmon: {exc}", file=sys.stderr)
+        say(str(exc))
         raise SystemExit(exc.status) from None
 
 

@@ -8,7 +8,17 @@ from typing import Literal
 Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
 Since = Literal["start", "process", "boot"]
 
-FAMILIES = ("phases", "progress", "efficiency", "genai", "host", "process", "events", "selfmetrics")
+FAMILIES = (
+    "phases",
+    "progress",
+    "training",
+    "efficiency",
+    "genai",
+    "host",
+    "process",
+    "events",
+    "selfmetrics",
+)
 
 SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,

@@ -69,20 +69,25 @@ COMPONENT: Final = "llmon.component"
 KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
 ATTEMPT: Final = "llmon.attempt"
+EPOCH: Final = "llmon.epoch"
 ITEMS: Final = "llmon.items"
 JOB_ID: Final = "llmon.job.id"
+KIND: Final = "llmon.kind"
 LOCAL_RANK: Final = "llmon.local_rank"
+MODEL: Final = "llmon.model"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
 PART: Final = "llmon.part"
 PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
+QUANTITY: Final = "llmon.quantity"
 RANK: Final = "llmon.rank"
 REASON: Final = "llmon.reason"
 RESOURCE: Final = "llmon.resource"
 SIGNAL: Final = "llmon.signal"
 SOURCE: Final = "llmon.source"
+SPLIT: Final = "llmon.split"
 STATE: Final = "llmon.state"
 WORKER_ID: Final = "llmon.worker.id"
 WORLD_SIZE: Final = "llmon.world_size"
@@ -151,13 +156,17 @@ MEANINGS: Final = {
     KEEP: "true on a span whose trace tail sampling must keep (spans only)",
     AFTER: "phase that ran before, though it was declared to come later (span events only)",
     ATTEMPT: "which attempt this is, from 2 on; the span links to the attempt before (spans only)",
+    EPOCH: "number of the epoch (spans only)",
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
+    KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
+    MODEL: "the model that is trained, as `training()` was told; absent where it was not",
     OPERATION: "name given to `progress()`",
     OUTCOME: "phases: success, failure or cancellation; progress: completed; spans of model calls: cancellation, where the client stopped",
     PART: "part of the efficiency score: utilization, success or throughput",
     PHASE: "name given to `phase()`",
-    PIPELINE: "name of the `pipeline()` around the work; absent outside one",
+    PIPELINE: "name of the `pipeline()` or `training()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
+    QUANTITY: "loss, accuracy, learning_rate or gradient_norm",
     REASON: "why a value was refused: type, not_finite, negative, attributes",
     RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
     SIGNAL: "traces, metrics or logs",
@@ -167,6 +176,7 @@ MEANINGS: Final = {
     RANK: "number of this worker in the job, from 0 (resources only)",
     WORKER_ID: "name of this worker; its rank where it has no other (resources only)",
     WORLD_SIZE: "how many workers the job has (resources only)",
+    SPLIT: "part of the data: train, validation, test, or what `step(split=)` was told",
     STATE: "running, finished or stopped",
 }
 """What each key says, for the printed docs."""
