@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -12,7 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
-from otel_llmon import metering, telemetry
+from otel_llmon import metering, probes, telemetry
 from otel_llmon.context import Place, leave, where
 from otel_llmon.decorating import decorated
 from otel_llmon.events import errors as _failed
@@ -21,7 +21,7 @@ from otel_llmon.metering.cells import HistogramSeries, Series
 from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
-from otel_llmon.telemetry import DETAILED, error_type, state, told_by
+from otel_llmon.telemetry import DETAILED, PROFILING, error_type, state, told_by
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -35,18 +35,26 @@ _errors = metering.Counter(rows.PHASE_ERRORS)
 _items = metering.Counter(rows.PIPELINE_ITEMS)
 
 
-def phase(name: str, attributes: Mapping[str, Any] | None = None, after: Phase | None = None) -> Phase:
+def phase(
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    after: Phase | None = None,
+    probes: Iterable[str] | None = None,
+) -> Phase:
     """Return a phase: a context manager, and a decorator for functions, coroutines and generators.
 
     It makes a span of this name and records `llmon.phase.duration`. The caller's exceptions pass unchanged. Use each
     phase once: call `phase()` again for the next stretch. A retry says `after=` which attempt it comes: its span links
-    to that one's and carries the attempt's number.
+    to that one's and carries the attempt's number. `probes` names what else is to be read at its ends, out of PROBES in
+    `otel_llmon.probes`; unset, the level decides.
     """
     if not state.level:
         return _OFF
     made = Phase(name, attributes)
     if after is not None:
         made._retry(after)
+    if probes is not None:
+        made._ask(probes)
     return made
 
 
@@ -125,8 +133,8 @@ class Phase:
             lane = self._new_lane((here[0], self._name))
         self._lane = lane
         self._span = self._token = None
-        if state.level >= DETAILED:
-            self._start_span()
+        if state.level >= DETAILED or self._more is not None:
+            self._look_closer()
         lane.present[self] = lane.active
         self._outer = outer = here[2]
         self._place = place = lane.place if outer is None else self._join(outer)
@@ -135,7 +143,7 @@ class Phase:
         self._started = clock()
         return self
 
-    def __exit__(
+    def __exit__(  # noqa: C901  # a call for each step would cost as much as the step
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
         if self._started is None:
@@ -158,6 +166,8 @@ class Phase:
             del lane.present[self]
         except KeyError:  # a forked child leaves what its parent began, and its parent will report
             return
+        if self._more is not None:
+            self._more.measure(lane.place, span)
         if error is None:
             record = lane.record_success
             record(seconds if seconds > 0 else 0.0, span)  # a clock may have been set back
@@ -178,14 +188,16 @@ class Phase:
     def _leave(self, outer: Phase, seconds: float, error: BaseException | None) -> None:
         outer._inside += seconds
         own = max(seconds - self._inside, 0.0)
-        outer._run.over(self._name, seconds, own, failed=error is not None and outcome(error) == FAILURE)
+        failed = error is not None and outcome(error) == FAILURE
+        peak = self._more.found.get(key.MEMORY_PEAK) if self._more is not None else None
+        outer._run.over(self._name, seconds, own, failed=failed, peak=peak)
 
     def _retry(self, after: Phase) -> None:
         found: object = after  # whatever the annotation says
         if not isinstance(found, Phase):
             telemetry.warn_once("phase %r: after is a %s, expected a phase", self._name, type(after).__name__)
             return
-        self._more = more = _More()
+        self._more = more = self._more or _More()
         more.attempt = (after._more.attempt if after._more else 1) + 1
         more.before = after._span if after._started is None and hasattr(after, "_span") else None
 
@@ -193,6 +205,19 @@ class Phase:
         self._again += 1
         telemetry.warn_once("phase %r is running already: this entry is part of it; call phase() again", self._name)
         return self
+
+    def _ask(self, names: Iterable[str]) -> None:
+        self._more = more = self._more or _More()
+        more.probes = probes.known(names, self._name)
+
+    def _look_closer(self) -> None:
+        level = state.level
+        if level >= DETAILED:
+            self._start_span()
+        if level >= PROFILING:
+            self._more = self._more or _More()
+        if self._more is not None:
+            self._more.begin(level)
 
     def _start_span(self) -> None:
         try:
@@ -255,21 +280,43 @@ class Phase:
         return decorated(function, self._fresh)  # type: ignore[no-any-return]
 
     def _fresh(self) -> Phase:
-        return phase(self._name, self._attributes)
+        return phase(self._name, self._attributes, probes=self._probes)
+
+    @property
+    def _probes(self) -> tuple[str, ...] | None:
+        return None if self._more is None else self._more.probes
 
 
 class _More:
-    """What few phases have: things counted, and an attempt before."""
+    """What few phases have: things counted, an attempt before, and probes."""
 
-    __slots__ = ("attempt", "before", "counts")
+    __slots__ = ("_reading", "attempt", "before", "counts", "found", "probes")
 
     def __init__(self) -> None:
         self.attempt = 1
         self.before: trace.Span | None = None
         self.counts: dict[str, float] = {}
+        self.probes: tuple[str, ...] | None = None
+        self.found: dict[str, Any] = {}
+        self._reading: probes.Reading | None = None
+
+    def begin(self, level: int) -> None:
+        """Read the probes that were asked for, or those of the level."""
+        names = self.probes
+        if names is None and level >= PROFILING:
+            names = probes.USUAL
+        self._reading = probes.kit.begin(names) if names else None
+
+    def measure(self, place: Place, span: trace.Span | None) -> None:
+        """Read them again, and record the peaks."""
+        if self._reading is not None:
+            self.found = found = probes.kit.end(self._reading, span)
+            probes.record(found, place[1], place[0], span)
 
     def facts(self) -> dict[str, Any]:
-        return {f"{key.ITEMS}.{what}": number for what, number in self.counts.items()}
+        if not self.counts:
+            return self.found
+        return {**self.found, **{f"{key.ITEMS}.{what}": number for what, number in self.counts.items()}}
 
     def links(self) -> list[trace.Link] | None:
         """Return the link to the attempt before, where that had a span."""
