@@ -17,9 +17,7 @@ MOST = 10
 """Lines that are told."""
 
 _OURS = str(Path(__file__).parent.parent / "*")
-_NOT_THEIRS = tuple(
-    tracemalloc.Filter(inclusive=False, filename_pattern=name) for name in (_OURS, tracemalloc.__file__)
-)
+_NOT_THEIRS = tuple(tracemalloc.Filter(False, name) for name in (_OURS, tracemalloc.__file__))
 
 
 class Allocations:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from otel_llmon.errors import NoDataError
@@ -79,12 +78,11 @@ def connect(nvml: Any, environ: Mapping[str, str] = os.environ) -> Callable[[], 
         raise NoDataError(f"no GPU is visible; {VISIBLE}={environ.get(VISIBLE)}")
 
     def sample() -> Sample:
-        used = [_asked(nvml, lambda gpu=gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used) for gpu in gpus]
-        busy = [_asked(nvml, lambda gpu=gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu) for gpu in gpus]
-        some = [each for each in busy if each is not None]
+        used = _answers(nvml, nvml.nvmlDeviceGetMemoryInfo, gpus)
+        busy = _answers(nvml, nvml.nvmlDeviceGetUtilizationRates, gpus)
         return Sample(
-            sum(each for each in used if each is not None) if any(each is not None for each in used) else None,
-            sum(some) / len(some) / 100 if some else None,
+            sum(each.used for each in used) if used else None,
+            sum(each.gpu for each in busy) / len(busy) / 100 if busy else None,
         )
 
     return sample
@@ -109,22 +107,22 @@ def visible(nvml: Any, wanted: str | None) -> list[Any]:
     return found
 
 
-def _asked(nvml: Any, ask: Callable[[], float]) -> Any:
-    """Return the answer, or None where this GPU has none: utilisation of one that is divided, for instance."""
-    try:
-        return ask()
-    except nvml.NVMLError as exc:
-        if getattr(exc, "value", None) in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NO_PERMISSION):
-            return None
-        raise
-
-
-def watch(proc: str = "/proc", pynvml: ModuleType | None = None) -> GPU:
-    """Return the probe. NVML's module is loaded here: a child forked amid an import elsewhere never sees its end."""
-    if pynvml is None:
+def _answers(nvml: Any, ask: Callable[[Any], Any], gpus: list[Any]) -> list[Any]:
+    """Return the answers of those GPUs that have one: a divided one has none for its utilisation, for instance."""
+    found = []
+    for gpu in gpus:
         try:
-            import pynvml
-        except ImportError as exc:
-            raise NoDataError(f"'pynvml' cannot be loaded: {exc}; run: pip install nvidia-ml-py") from exc
-    nvml = pynvml
-    return GPU(Beat("gpu", lambda: connect(nvml)))
+            found.append(ask(gpu))
+        except nvml.NVMLError as exc:
+            if getattr(exc, "value", None) not in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NO_PERMISSION):
+                raise
+    return found
+
+
+def watch(proc: str = "/proc") -> GPU:
+    """Return the probe. NVML's module is loaded here: a child forked amid an import elsewhere never sees its end."""
+    try:
+        import pynvml
+    except ImportError as exc:
+        raise NoDataError(f"'pynvml' cannot be loaded: {exc}; run: pip install nvidia-ml-py") from exc
+    return GPU(Beat("gpu", lambda: connect(pynvml)))

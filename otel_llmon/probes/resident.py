@@ -1,4 +1,4 @@
-"""How much physical memory this process has, and how much it had at most: exact where the kernel's mark can be reset."""
+"""How much physical memory this process has, and had at most: exact where the kernel's mark can be reset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from otel_llmon.errors import NoDataError
 from otel_llmon.probes.files import Kept
@@ -76,7 +76,7 @@ class Rising:
 
     def __init__(self, read: Callable[[], tuple[int, int]]) -> None:
         self._read = read
-        self.reset()
+        self.record = read()[1]
 
     def now(self) -> int:
         """Return what there is now."""
@@ -123,7 +123,7 @@ def _psutil() -> Callable[[], tuple[int, int]]:
     process = psutil.Process()
 
     def on_windows() -> tuple[int, int]:
-        memory = process.memory_info()
+        memory: Any = process.memory_info()
         return memory.rss, memory.peak_wset
 
     if hasattr(process.memory_info(), "peak_wset"):

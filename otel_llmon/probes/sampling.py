@@ -12,20 +12,20 @@ from otel_llmon.errors import NoDataError
 from otel_llmon.events import errors
 
 EVERY = 0.1
-"""Seconds between two samples. NVML's utilisation is a mean over 1/6 s and more, and each call takes a driver's lock."""
+"""Seconds between two samples. NVML's utilisation is a mean over 1/6 s and more, and its calls share a lock."""
 IDLE = 10.0
 """Seconds without a phase after which the thread ends."""
 REST = 60.0, 3600.0
 """Seconds until a source that failed is tried again: at first, and at most; each time twice as long."""
 
-SampleT = TypeVar("SampleT", contravariant=True)
+SampleT_contra = TypeVar("SampleT_contra", contravariant=True)
 AnyT = TypeVar("AnyT")
 
 
-class Window(Protocol[SampleT]):
+class Window(Protocol[SampleT_contra]):
     """What a phase keeps of the samples that are taken while it runs."""
 
-    def take(self, sample: SampleT) -> None:
+    def take(self, sample: SampleT_contra) -> None:
         """Take one in."""
 
 

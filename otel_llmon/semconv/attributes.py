@@ -83,6 +83,7 @@ MEMORY_DELTA: Final = "llmon.memory.delta"
 MEMORY_MEAN: Final = "llmon.memory.mean"
 MEMORY_PEAK: Final = "llmon.memory.peak"
 MEMORY_PEAK_EXACT: Final = "llmon.memory.peak_exact"
+PROFILE_FILE: Final = "llmon.profile.file"
 SWITCHES_INVOLUNTARY: Final = "llmon.context_switches.involuntary"
 SWITCHES_VOLUNTARY: Final = "llmon.context_switches.voluntary"
 
@@ -163,6 +164,7 @@ MEANINGS: Final = {
     MEMORY_MEAN: "mean of the samples of the process's physical memory; probe `samples` (spans only)",
     MEMORY_PEAK: "most bytes of physical memory that the process held while the phase ran, other threads' work included (spans only)",
     MEMORY_PEAK_EXACT: "false where the peak may have been higher between two readings; absent where it is exact (spans only)",
+    PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
     SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
     SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
 }
