@@ -305,6 +305,7 @@ class _More:
         names = self.probes
         if names is None and level >= PROFILING:
             names = probes.USUAL
+        self.found = {}
         self._reading = probes.kit.begin(names) if names else None
 
     def measure(self, place: Place, span: trace.Span | None) -> None:

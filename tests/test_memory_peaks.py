@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from processes import CONFIGURE
 from sink import attributes
 
-from otel_llmon import phase
+from otel_llmon import phase, probes
 from otel_llmon.probes.marks import Marks
-from otel_llmon.probes.memory import Memory
+from otel_llmon.probes.memory import SLACK, Memory
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells")
 MIB = 1 << 20
@@ -49,7 +49,7 @@ moves = st.lists(st.tuples(st.sampled_from(["move", "end", "begin"]), st.integer
 
 @given(moves)
 def test_every_phase_knows_its_own_peak_whatever_begins_and_ends_meanwhile(steps):
-    """Nested or not: the highest that there was between its ends."""
+    """Nested or not: the highest that there was between its ends, and a little more at most."""
     kernel = Kernel()
     probe = Memory(kernel)
     open_: list[tuple[object, int]] = []
@@ -58,9 +58,9 @@ def test_every_phase_knows_its_own_peak_whatever_begins_and_ends_meanwhile(steps
             open_.append((probe.begin(None), kernel.rss))
         elif what == "end" and open_:
             begun, truth = open_.pop(number % len(open_))
-            assert probe.end(begun, None, None)[PEAK] == truth
+            assert truth <= probe.end(begun, None, None)[PEAK] <= truth + SLACK
         elif what == "move":
-            kernel.move(number)
+            kernel.move(number * SLACK // 3)
             open_ = [(begun, max(truth, kernel.rss)) for begun, truth in open_]
 
 
@@ -98,7 +98,7 @@ def test_numpy_arrays_are_seen(program, sink):
     """96 MiB before the phase inside, 32 MiB in it."""
     source = """
     import json, numpy, psutil
-    from otel_llmon import phase
+    from otel_llmon import phase, probes
     process = psutil.Process()
     numpy.ones(1).sum()
     with phase("outer", probes=["memory"]):
@@ -135,7 +135,7 @@ def test_a_forked_child_knows_its_own_peaks_and_its_parent_its_own(program, sink
     source = """
     import json, os, sys
     from spikes import Truth
-    from otel_llmon import phase
+    from otel_llmon import phase, probes
     truth = Truth()
     with phase("parent", probes=["memory"]):
         truth.spike(16, "parent")
@@ -154,6 +154,26 @@ def test_a_forked_child_knows_its_own_peaks_and_its_parent_its_own(program, sink
     assert done.returncode == 0, done.stderr
     child, parent = map(json.loads, done.stdout.splitlines())
     within_a_mebibyte(sink, child | parent)
+
+
+@linux
+def test_the_first_phases_of_many_threads_share_one_probe(recorder, monkeypatch):
+    """Two of them would reset the mark behind each other's back."""
+    for _ in range(20):
+        monkeypatch.setattr(probes, "kit", probes.Kit())
+        barrier = threading.Barrier(8)
+
+        def work(barrier=barrier):
+            barrier.wait()
+            with phase("first", probes=["memory"]):
+                pass
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(PEAK in span.attributes for span in recorder.finished) == 160
 
 
 @linux
@@ -194,7 +214,7 @@ def test_a_program_that_closes_every_descriptor_keeps_its_files_whole(program, s
     """What it opens then may have the numbers that were ours."""
     source = """
     import os
-    from otel_llmon import phase
+    from otel_llmon import phase, probes
     with phase("before", probes=["memory"]):
         pass
     os.closerange(3, 64)

@@ -152,6 +152,20 @@ def test_functions_of_every_kind_carry_their_probes(recorder):
 
 
 @linux
+def test_a_phase_that_is_used_again_tells_only_of_its_last_run(recorder):
+    """Nothing is left of a run at another level."""
+    telemetry.state.level = telemetry.PROFILING
+    work = phase("embed")
+    with work:
+        pass
+    assert PEAK in told(recorder, "embed")
+    telemetry.state.level = telemetry.DETAILED
+    with work:
+        pass
+    assert told(recorder, "embed") == {}
+
+
+@linux
 def test_work_that_fails_is_measured_as_well(profiled):
     """The exception passes, and what it took is on the span."""
     with pytest.raises(KeyError), phase("embed"):

@@ -8,6 +8,7 @@ ever worked.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
@@ -74,6 +75,7 @@ class Kit:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._made: dict[str, Probe | None] = {}
+        self._lock = threading.RLock()
 
     def begin(self, names: Iterable[str]) -> Reading:
         """Read the probes of these names where a phase begins."""
@@ -110,17 +112,25 @@ class Kit:
 
     def forget(self) -> None:
         """Make every probe anew, as a forked child must: its files, threads and peaks are its parent's."""
-        self._made.clear()
+        self._lock = threading.RLock()
+        self._made = {}
 
     def _make(self, name: str) -> Probe | None:
-        self._made[name] = None
+        with self._lock:  # two of a kind would take each other's marks away
+            if name not in self._made:
+                self._made[name] = self._watch(name)
+            return self._made[name]
+
+    def _watch(self, name: str) -> Probe | None:
         try:
-            self._made[name] = import_module(PROBES[name]).watch(proc=self._proc)
+            probe: Probe = import_module(PROBES[name]).watch(proc=self._proc)
         except (NoDataError, FileNotFoundError) as exc:
             telemetry.log.info("probe %s: %s", name, exc)
         except Exception as exc:
             _tell(name, exc)
-        return self._made[name]
+        else:
+            return probe
+        return None
 
     def _fail(self, name: str, exc: Exception) -> None:
         self._made.pop(name, None)

@@ -10,6 +10,9 @@ from otel_llmon.probes.marks import Marks
 from otel_llmon.probes.resident import Resident, resident
 from otel_llmon.semconv import attributes as key
 
+SLACK = 1 << 18
+"""Bytes that a mark may be too high: a reset costs more than it is worth where there was no peak to forget."""
+
 
 class Memory:
     """At each boundary the mark is read for whoever is open, and reset for whoever begins."""
@@ -23,10 +26,12 @@ class Memory:
         """Return the boundary, what there is now, and the record."""
         source, marks = self._source, self._marks
         with self._lock:
-            now = source.now()
+            high = now = source.now()
             if marks.open:
-                marks.add(source.high(now))
-            source.reset()
+                high = source.high(now)
+                marks.add(high)
+            if not marks.open or high > now + SLACK:
+                source.reset()
             return marks.begin(), now, source.record
 
     def end(self, begun: tuple[int, int, int], usage: Any, span: Any) -> Mapping[str, Any]:
