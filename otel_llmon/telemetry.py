@@ -91,16 +91,18 @@ def settle(*, last: bool) -> None:
 def tracer() -> trace.Tracer:
     """Return the tracer of the provider that is global now."""
     if state.tracer is None or _api._TRACER_PROVIDER is not state.tracer_provider:
-        state.tracer_provider = _api._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
+        provider = _api._TRACER_PROVIDER  # read directly, as metering.bind() does and for its reason
         state.tracer = trace.get_tracer(SCOPE, _version())
+        state.tracer_provider = provider  # last: until then other threads look for themselves, and take no old tracer
     return state.tracer
 
 
 def logger() -> _logs.Logger:
     """Return the OpenTelemetry logger of the provider that is global now."""
     if state.logger is None or _logs_api._LOGGER_PROVIDER is not state.logger_provider:
-        state.logger_provider = _logs_api._LOGGER_PROVIDER  # likewise
+        provider = _logs_api._LOGGER_PROVIDER  # likewise
         state.logger = _logs.get_logger(SCOPE, _version())
+        state.logger_provider = provider
     return state.logger
 
 

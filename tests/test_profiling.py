@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -226,12 +227,13 @@ def test_cpu_is_the_process_s_and_the_threads_own_beside_it(recorder):
     other = threading.Thread(target=burn)
     other.start()
     with phase("wait", probes=["cpu"]):
-        stop.wait(0.3)
+        enough = time.process_time() + 0.3
+        while time.process_time() < enough:
+            stop.wait(0.01)
     stop.set()
     other.join()
     found = told(recorder, "wait")
-    assert found["llmon.cpu.thread_time"] < 0.1 < found["llmon.cpu.time"]
-    assert found["llmon.cpu.utilization.mean"] > 0.3
+    assert found["llmon.cpu.time"] >= 0.3 > 2 * found["llmon.cpu.thread_time"]
     assert found["llmon.context_switches.voluntary"] > 0
 
 
