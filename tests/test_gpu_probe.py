@@ -116,8 +116,6 @@ def test_visible_gpus_are_those_that_cuda_would_see(wanted):
 
 
 @pytest.mark.gpu
-@pytest.mark.row("G3")
-@pytest.mark.row("K4")
 def test_a_real_gpu_says_what_a_phase_needed(program, sink):
     """A gibibyte that is taken and given back in the phase."""
     pynvml = pytest.importorskip("pynvml")
