@@ -20,6 +20,7 @@ from benchmarks import (
     metrics,
     openai_chat,
     phases,
+    probing,
     report,
     starting,
     timing,
@@ -31,6 +32,7 @@ from benchmarks.figures import Figure, Result
 GROUPS = {
     "metrics": metrics,
     "phases": phases,
+    "probes": probing,
     "logs": logs,
     "collection": collection,
     "starting": starting,

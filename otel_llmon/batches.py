@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -25,7 +25,7 @@ class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they cal
 
     __slots__ = ("_after", "_before", "items")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a phase's, and the hooks
         self,
         items: ItemsT,
         name: str,
@@ -33,8 +33,11 @@ class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they cal
         *,
         before: Sequence[Hook[ItemsT]] = (),
         after: Sequence[Hook[ItemsT]] = (),
+        probes: Iterable[str] | None = None,
     ) -> None:
         super().__init__(name, attributes)
+        if probes is not None and state.level:
+            self._ask(probes)
         self.items = items
         self._before = _hooks(name, before)
         self._after = _hooks(name, after)

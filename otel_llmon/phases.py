@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -12,7 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
-from otel_llmon import metering, telemetry
+from otel_llmon import metering, probes, telemetry
 from otel_llmon.context import Place, bound, leave, where
 from otel_llmon.decorating import decorated
 from otel_llmon.events import errors as _failed
@@ -21,7 +21,7 @@ from otel_llmon.metering.cells import HistogramSeries, Series
 from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
-from otel_llmon.telemetry import DETAILED, error_type, state, told_by
+from otel_llmon.telemetry import DETAILED, PROFILING, error_type, state, told_by
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -49,18 +49,26 @@ _errors = metering.Counter(rows.PHASE_ERRORS)
 _items = metering.Counter(rows.PIPELINE_ITEMS)
 
 
-def phase(name: str, attributes: Mapping[str, Any] | None = None, after: Phase | None = None) -> Phase:
+def phase(
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    after: Phase | None = None,
+    probes: Iterable[str] | None = None,
+) -> Phase:
     """Return a phase: a context manager, and a decorator for functions, coroutines and generators.
 
     It makes a span of this name and records `llmon.phase.duration`. The caller's exceptions pass unchanged. Use each
     phase once: call `phase()` again for the next stretch. A retry says `after=` which attempt it comes: its span links
-    to that one's and carries the attempt's number.
+    to that one's and carries the attempt's number. `probes` names what else is to be read at its ends, out of PROBES in
+    `otel_llmon.probes`; unset, the level decides.
     """
     if not state.level:
         return _OFF
-    made = Phase(name, attributes)
+    made = Phase(name, attributes) if probes is None else _Probed(name, attributes)
     if after is not None:
         made._retry(after)
+    if probes is not None:
+        made._ask(probes)
     return made
 
 
@@ -138,7 +146,7 @@ class Phase:
         self._lane = lane
         self._span = None
         if state.level >= DETAILED:
-            self._start_span()
+            self._look_closer()
         lane.present[self] = lane.active
         self._outer = None
         if watchers or here[2] is not None:
@@ -150,7 +158,7 @@ class Phase:
         self._started = clock()
         return self
 
-    def __exit__(  # each of its steps is one that most phases have
+    def __exit__(  # noqa: C901  # a call for each step would cost as much as the step
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
         if self._started is None:
@@ -173,6 +181,8 @@ class Phase:
             del lane.present[self]
         except KeyError:  # a forked child leaves what its parent began, and its parent will report
             return
+        if span is not None:
+            self._measure(span)
         if error is None:
             record = lane.record_success
             record(seconds if seconds > 0 else 0.0, span)  # a clock may have been set back
@@ -200,7 +210,9 @@ class Phase:
             return
         outer._inside += seconds
         own = max(seconds - self._inside, 0.0)
-        outer._run.over(self._name, seconds, own, failed=error is not None and outcome(error) == FAILURE)
+        failed = error is not None and outcome(error) == FAILURE
+        peak = getattr(self, "_more", _FIRST).found.get(key.MEMORY_PEAK)
+        outer._run.over(self._name, seconds, own, failed=failed, peak=peak)
 
     def _retry(self, after: Phase) -> None:
         found: object = after  # whatever the annotation says
@@ -225,6 +237,18 @@ class Phase:
         self._again += 1
         telemetry.warn_once("phase %r is running already: this entry is part of it; call phase() again", self._name)
         return self
+
+    def _ask(self, names: Iterable[str]) -> None:
+        self._extras().probes = probes.known(names, self._name)
+
+    def _look_closer(self) -> None:
+        self._start_span()
+        if state.level >= PROFILING or hasattr(self, "_more"):
+            self._extras().begin(state.level)
+
+    def _measure(self, span: trace.Span | None) -> None:
+        if hasattr(self, "_more"):
+            self._more.measure(self._lane.place, span)
 
     def _start_span(self) -> None:
         self._token = None
@@ -292,21 +316,64 @@ class Phase:
         return decorated(function, self._fresh)  # type: ignore[no-any-return]
 
     def _fresh(self) -> Phase:
-        return phase(self._name, self._attributes)
+        return phase(self._name, self._attributes, probes=self._probes)
+
+    @property
+    def _probes(self) -> tuple[str, ...] | None:
+        return getattr(self, "_more", _FIRST).probes
+
+
+class _Probed(Phase):
+    """A phase that was asked for probes, which it reads without a span as well."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        fresh = self._started is None
+        super().__enter__()
+        if fresh and self._span is None:
+            self._more.begin(state.level)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> None:
+        if self._started is not None and not self._again and self._span is None:
+            self._measure(None)
+        super().__exit__(kind, error, trace_back)
 
 
 class _More:
-    """What few phases have: things counted, and an attempt before."""
+    """What few phases have: things counted, an attempt before, and probes."""
 
-    __slots__ = ("attempt", "before", "counts")
+    __slots__ = ("_reading", "attempt", "before", "counts", "found", "probes")
 
     def __init__(self) -> None:
         self.attempt = 1
         self.before: trace.Span | None = None
         self.counts: dict[str, float] = {}
+        self.probes: tuple[str, ...] | None = None
+        self.found: dict[str, Any] = {}
+        self._reading: probes.Reading | None = None
+
+    def begin(self, level: int) -> None:
+        """Read the probes that were asked for, or those of the level."""
+        names = self.probes
+        if names is None and level >= PROFILING:
+            names = probes.USUAL
+        self.found = {}
+        self._reading = probes.kit.begin(names) if names else None
+
+    def measure(self, place: Place, span: trace.Span | None) -> None:
+        """Read them again, and record the peaks."""
+        if self._reading is not None:
+            self.found = found = probes.kit.end(self._reading, span)
+            probes.record(found, place[1], place[0], span)
 
     def facts(self) -> dict[str, Any]:
-        return {f"{key.ITEMS}.{what}": number for what, number in self.counts.items()}
+        if not self.counts:
+            return self.found
+        return {**self.found, **{f"{key.ITEMS}.{what}": number for what, number in self.counts.items()}}
 
     def links(self) -> list[trace.Link] | None:
         """Return the link to the attempt before, where that had a span."""

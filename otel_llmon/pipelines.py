@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
@@ -22,15 +22,24 @@ _missing = metering.Counter(rows.PHASE_MISSING)
 _misplaced = metering.Counter(rows.PHASE_MISPLACED)
 
 
-def pipeline(name: str, phases: Sequence[str] = (), attributes: Mapping[str, Any] | None = None) -> Pipeline:
+def pipeline(
+    name: str,
+    phases: Sequence[str] = (),
+    attributes: Mapping[str, Any] | None = None,
+    probes: Iterable[str] | None = None,
+) -> Pipeline:
     """Return the outermost phase: all inside carries its name as `llmon.pipeline`.
 
     `phases` are those it expects, in their order: in a run that comes to its end, the ones that never ran or ran out of
-    order are counted and told on the span. `report()` says where the time went.
+    order are counted and told on the span. `report()` says where the time went. `probes` are the run's own, as a
+    phase's are: they do not extend to the phases inside.
     """
     if not state.level:
         return _OFF
-    return Pipeline(name, attributes, phases)
+    made = Pipeline(name, attributes, phases)
+    if probes is not None:
+        made._ask(probes)
+    return made
 
 
 class Pipeline(Phase):
@@ -60,6 +69,8 @@ class Pipeline(Phase):
     def __enter__(self) -> Self:
         fresh = self._started is None
         super().__enter__()
+        if fresh and self._span is None and hasattr(self, "_more"):
+            self._more.begin(state.level)
         if fresh:
             self._run, self._seconds, self._inside = Run(self._expected), None, 0.0
             where.set(self._place())
@@ -73,6 +84,8 @@ class Pipeline(Phase):
     ) -> None:
         if self._started is not None and not self._again:
             self._seconds = state.clock() - self._started
+            if self._span is None:
+                self._measure(None)
             if error is None:
                 self._check_declared()
         super().__exit__(kind, error, trace_back)
@@ -108,7 +121,7 @@ class Pipeline(Phase):
         _run_duration.at(self._name, how).record(seconds, self._span)
 
     def _fresh(self) -> Phase:
-        return pipeline(self._name, self._expected, self._attributes)
+        return pipeline(self._name, self._expected, self._attributes, self._probes)
 
 
 class _Off(Pipeline):

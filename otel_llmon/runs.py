@@ -19,6 +19,8 @@ class Share:
     share: float
     """Its own seconds as a part of the whole; all shares and what was outside of phases add up to 1."""
     failures: int
+    peak: int | None = None
+    """Most bytes of memory that the process held during one of them, where a probe saw it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Report:
         lines = [f"{self.pipeline}: {self.seconds:.3f} s"]
         for share in self.phases:
             failures = f", {share.failures} failed" if share.failures else ""
-            lines.append(f"  {share.name:<{width}}  {share.share:6.1%}  {share.own:9.3f} s  x{share.count}{failures}")
+            peak = "" if share.peak is None else f", peak {share.peak / 2**20:,.0f} MiB"
+            line = f"  {share.name:<{width}}  {share.share:6.1%}  {share.own:9.3f} s  x{share.count}{failures}{peak}"
+            lines.append(line)
         lines.append(f"  {'outside phases':<{width}}  {self.outside:6.1%}  {self.outside * self.seconds:9.3f} s")
         lines += [f"  {count:g} {what}" for what, count in self.items.items()]
         lines += [f"  {name} never ran" for name in self.missing]
@@ -58,11 +62,12 @@ class Report:
 class Tally:
     """What is known of the phases of one name while the run goes on."""
 
-    __slots__ = ("count", "failures", "own", "seconds")
+    __slots__ = ("count", "failures", "own", "peak", "seconds")
 
     def __init__(self) -> None:
         self.count = self.failures = 0
         self.seconds = self.own = 0.0
+        self.peak: int | None = None
 
 
 class Run:
@@ -84,7 +89,7 @@ class Run:
         if name in self.declared:
             self._begun.setdefault(name)
 
-    def over(self, name: str, seconds: float, own: float, *, failed: bool) -> None:
+    def over(self, name: str, seconds: float, own: float, *, failed: bool, peak: int | None = None) -> None:
         """A phase of this name has ended; those past the first thousand names are one."""
         with self._lock:
             tally = self._tallies.get(name)
@@ -95,6 +100,8 @@ class Run:
             tally.seconds += seconds
             tally.own += own
             tally.failures += failed
+            if peak is not None:
+                tally.peak = max(peak, tally.peak or 0)
 
     def counted(self, what: str, number: float) -> None:
         """So many more of these."""
@@ -131,7 +138,7 @@ class Run:
         own = sum(tally.own for tally in tallies.values())
         whole = max(seconds, own) or 1.0
         shares = (
-            Share(name, tally.count, tally.seconds, tally.own, tally.own / whole, tally.failures)
+            Share(name, tally.count, tally.seconds, tally.own, tally.own / whole, tally.failures, tally.peak)
             for name, tally in tallies.items()
         )
         return Report(

@@ -10,6 +10,7 @@ Since = Literal["start", "process", "boot"]
 
 FAMILIES = (
     "phases",
+    "probes",
     "progress",
     "training",
     "efficiency",
@@ -24,6 +25,9 @@ SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
 )  # fmt: skip
 """Bucket edges for durations, from a cached look-up to an hour of training."""
+
+BYTES = tuple(float(1 << power) for power in range(20, 42))
+"""Bucket edges for memory, from 1 MiB to 2 TiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,25 @@ STATE: Final = "llmon.state"
 WORKER_ID: Final = "llmon.worker.id"
 WORLD_SIZE: Final = "llmon.world_size"
 
+ALLOCATION_COUNTS: Final = "llmon.allocation.counts"
+ALLOCATION_LINES: Final = "llmon.allocation.lines"
+ALLOCATION_SIZES: Final = "llmon.allocation.sizes"
+CPU_THREAD_TIME: Final = "llmon.cpu.thread_time"
+CPU_TIME: Final = "llmon.cpu.time"
+CPU_UTILIZATION_MAX: Final = "llmon.cpu.utilization.max"
+CPU_UTILIZATION_MEAN: Final = "llmon.cpu.utilization.mean"
+DISK_READ: Final = "llmon.disk.read"
+DISK_WRITE: Final = "llmon.disk.write"
+GPU_MEMORY_PEAK: Final = "llmon.gpu.memory.peak"
+GPU_UTILIZATION_MEAN: Final = "llmon.gpu.utilization.mean"
+MEMORY_DELTA: Final = "llmon.memory.delta"
+MEMORY_MEAN: Final = "llmon.memory.mean"
+MEMORY_PEAK: Final = "llmon.memory.peak"
+MEMORY_PEAK_EXACT: Final = "llmon.memory.peak_exact"
+PROFILE_FILE: Final = "llmon.profile.file"
+SWITCHES_INVOLUNTARY: Final = "llmon.context_switches.involuntary"
+SWITCHES_VOLUNTARY: Final = "llmon.context_switches.voluntary"
+
 MEANINGS: Final = {
     CODE_FILE: "file that logged (log records only)",
     CODE_FUNCTION: "function that logged (log records only)",
@@ -178,5 +197,23 @@ MEANINGS: Final = {
     WORLD_SIZE: "how many workers the job has (resources only)",
     SPLIT: "part of the data: train, validation, test, or what `step(split=)` was told",
     STATE: "running, finished or stopped",
+    ALLOCATION_COUNTS: "blocks that each of the lines holds (span events only)",
+    ALLOCATION_LINES: "lines whose allocations in the phase are still held at its end, most bytes first (span events only)",
+    ALLOCATION_SIZES: "bytes that each of the lines holds (span events only)",
+    CPU_THREAD_TIME: "CPU seconds of the thread that the phase began and ended in (spans only)",
+    CPU_TIME: "CPU seconds of the process while the phase ran, other threads' included (spans only)",
+    CPU_UTILIZATION_MAX: "highest of the samples of `llmon.cpu.utilization.mean`; probe `samples` (spans only)",
+    CPU_UTILIZATION_MEAN: "CPU seconds of the process over elapsed seconds; more than 1 where several threads work (spans only)",
+    DISK_READ: "bytes that the process, other threads and children that ended included, had to fetch from a disk (spans only)",
+    DISK_WRITE: "bytes that the process, likewise, gave to be written to a disk (spans only)",
+    GPU_MEMORY_PEAK: "most bytes in use on the visible GPUs, by whomever, in the samples taken during the phase (spans only)",
+    GPU_UTILIZATION_MEAN: "mean over samples and visible GPUs of the share of time in which something ran there (spans only)",
+    MEMORY_DELTA: "bytes of physical memory that the process held at the end of the phase more than at its start (spans only)",
+    MEMORY_MEAN: "mean of the samples of the process's physical memory; probe `samples` (spans only)",
+    MEMORY_PEAK: "most bytes of physical memory that the process held while the phase ran, other threads' work included (spans only)",
+    MEMORY_PEAK_EXACT: "false where the peak may have been higher between two readings; absent where it is exact (spans only)",
+    PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
+    SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
+    SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
 }
 """What each key says, for the printed docs."""
