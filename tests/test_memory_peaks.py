@@ -40,6 +40,9 @@ class Kernel:
     def high(self, now):
         return self.mark
 
+    def close(self):
+        pass
+
     def reset(self):
         self.mark = self.rss
 

@@ -113,7 +113,8 @@ class Kit:
     def forget(self) -> None:
         """Make every probe anew, as a forked child must: its files, threads and peaks are its parent's."""
         self._lock = threading.RLock()
-        self._made = {}
+        for name in list(self._made):
+            self._drop(name)
 
     def _make(self, name: str) -> Probe | None:
         with self._lock:  # two of a kind would take each other's marks away
@@ -133,8 +134,17 @@ class Kit:
         return None
 
     def _fail(self, name: str, exc: Exception) -> None:
-        self._made.pop(name, None)
+        self._drop(name)
         _tell(name, exc)
+
+    def _drop(self, name: str) -> None:
+        """Forget a probe, which may have something to close."""
+        close = getattr(self._made.pop(name, None), "close", None)
+        if close is not None:
+            try:
+                close()
+            except Exception as exc:
+                _tell(name, exc)
 
 
 def _tell(name: str, exc: Exception) -> None:

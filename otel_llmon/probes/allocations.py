@@ -52,8 +52,10 @@ class Allocations:
             _tell(now, begun, span)
         return {}
 
-    def __del__(self) -> None:
-        if self._asking:  # it failed amid a phase, or this process was forked amid one
+    def close(self) -> None:
+        """Trace no more: it failed amid a phase, or this process was forked amid one."""
+        if self._asking:
+            self._asking = 0
             tracemalloc.stop()
 
 

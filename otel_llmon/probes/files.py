@@ -37,9 +37,7 @@ class Kept:
             return False
         return found.st_ino == self._inode and found.st_dev == self._device
 
-    def __del__(self) -> None:
-        try:
-            if self._ours():
-                os.close(self._fd)
-        except (AttributeError, TypeError):  # it was never opened, or the interpreter is on its way out
-            pass
+    def close(self) -> None:
+        """Close the file, unless its descriptor is another's by now."""
+        if self._ours():
+            os.close(self._fd)

@@ -19,6 +19,7 @@ class Memory:
 
     def __init__(self, source: Resident) -> None:
         self._source = source
+        self.close = source.close
         self._marks = Marks()
         self._lock = threading.RLock()  # a phase may end in a finalizer, amid all this
 

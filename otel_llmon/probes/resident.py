@@ -26,6 +26,10 @@ class Resident(Protocol):
     def high(self, now: int) -> int:
         """Return the highest since the reset, as far as it can be known; `now` is what there is now."""
 
+    @property
+    def close(self) -> Callable[[], None]:
+        """Let go of what is open."""
+
     def reset(self) -> None:
         """Forget how high it was."""
 
@@ -42,9 +46,9 @@ class Resettable:
     record = 0
 
     def __init__(self, proc: str, usage: Callable[[], int]) -> None:
+        self._clear = Kept(f"{proc}/self/clear_refs", os.O_WRONLY)  # first: it is the one that may not be had
         self._statm = Kept(f"{proc}/self/statm")
         self._status = Kept(f"{proc}/self/status")
-        self._clear = Kept(f"{proc}/self/clear_refs", os.O_WRONLY)
         self._usage = usage
         self._floor: float = math.inf
         self._page = os.sysconf("SC_PAGE_SIZE")
@@ -68,13 +72,19 @@ class Resettable:
         """Forget how high it was."""
         self._clear.write(b"5")
 
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._clear, self._statm, self._status):
+            file.close()
+
 
 class Rising:
     """Elsewhere the mark only rises: a new record is a peak, and else the highest that was read has to do."""
 
     exact = False
 
-    def __init__(self, read: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, read: Callable[[], tuple[int, int]], close: Callable[[], None] = lambda: None) -> None:
+        self.close = close
         self._read = read
         self.record = read()[1]
 
@@ -114,7 +124,7 @@ def resident(proc: str = "/proc", platform: str = sys.platform) -> Resident:
         return Resettable(proc, lambda: getrusage(RUSAGE_SELF).ru_maxrss * 1024)
     except OSError:  # an old kernel, or a container's that lets nobody write there
         status = Kept(f"{proc}/self/status")
-        return Rising(lambda: told(status))
+        return Rising(lambda: told(status), status.close)
 
 
 def _psutil() -> Callable[[], tuple[int, int]]:

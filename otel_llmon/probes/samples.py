@@ -60,8 +60,9 @@ class Window:
 class Samples:
     """Asks the beat for samples while a phase runs, and takes one itself at either end."""
 
-    def __init__(self, sample: Callable[[], Sample]) -> None:
+    def __init__(self, sample: Callable[[], Sample], close: Callable[[], None] = lambda: None) -> None:
         self._sample = sample
+        self.close = close
         self._beat = Beat[Sample]("samples", lambda: sample)
 
     def begin(self, usage: Any) -> Window:
@@ -78,5 +79,5 @@ class Samples:
 
 def watch(proc: str = "/proc") -> Samples:
     """Return the probe."""
-    now = resident(proc).now
-    return Samples(lambda: Sample(time.perf_counter(), time.process_time(), now()))
+    memory = resident(proc)
+    return Samples(lambda: Sample(time.perf_counter(), time.process_time(), memory.now()), memory.close)
