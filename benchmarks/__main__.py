@@ -21,6 +21,7 @@ from benchmarks import (
     openai_chat,
     phases,
     probing,
+    progress,
     report,
     starting,
     timing,
@@ -40,6 +41,7 @@ GROUPS = {
     "openai": openai_chat,
     "training": training,
     "viewer": viewer,
+    "progress": progress,
 }
 OWN = ("in-place", "eta")
 """Groups that measure and print in their own way."""

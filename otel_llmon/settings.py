@@ -19,6 +19,7 @@ from otel_llmon.prices import NotAllowedError, Prices
 Level = Literal["disabled", "basic", "detailed", "profiling"]
 Histograms = Literal["explicit", "exponential"]
 GenAISemconv = Literal["latest", "legacy", "both"]
+ProgressBar = Literal["auto", "on", "off"]
 Source = Literal["default", "file", "environment"]
 
 PREFIX = "OTEL_LLMON_"
@@ -119,6 +120,13 @@ class Settings:
     conveyance_alpha: float = field(
         default=1.5,
         metadata=_row(forms.NUMBER, "how much context weighs in Conveyance: the exponent of Ctx"),
+    )
+    progress_bar: ProgressBar = field(
+        default="auto",
+        metadata=_row(
+            forms.one_of(get_args(ProgressBar)),
+            "whether `progress()` draws: in terminals and notebooks, elsewhere a line now and then; always; never",
+        ),
     )
     service: str | None = field(
         default=None,

@@ -16,7 +16,7 @@ from otel_llmon.errors import LlmonError
 from otel_llmon.metering import SCOPE, values
 from otel_llmon.prices import Prices
 from otel_llmon.semconv import attributes as key
-from otel_llmon.settings import GenAISemconv, Settings
+from otel_llmon.settings import GenAISemconv, ProgressBar, Settings
 
 DISABLED, BASIC, DETAILED, PROFILING = range(4)
 LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling": PROFILING}
@@ -55,6 +55,7 @@ class _State:
         "logger_provider",
         "longest",
         "prices",
+        "progress_bar",
         "tracer",
         "tracer_provider",
         "variables",
@@ -72,6 +73,7 @@ class _State:
         self.prices = Prices()
         self.carbon_intensity: float | None = None
         self.conveyance_alpha = 1.5
+        self.progress_bar: ProgressBar = "auto"
         self.tracer: trace.Tracer | None = None
         self.tracer_provider: Any = None
         self.logger: _logs.Logger | None = None
@@ -88,6 +90,7 @@ class _State:
         self.prices = settings.prices
         self.carbon_intensity = settings.carbon_intensity
         self.conveyance_alpha = settings.conveyance_alpha
+        self.progress_bar = settings.progress_bar
 
 
 state = _State()

@@ -127,8 +127,9 @@ def test_every_instrumentor_is_a_table_that_imports_no_library(name):
 def test_nothing_of_ours_runs_when_python_lets_go_of_something():
     """There Ctrl-C is swallowed and any lock may be held: see `instrumentors/held.py`."""
     places = re.compile(r"def __del__|gc\.callbacks|weakref\.finalize|weakref\.(ref|proxy)\(\w+, (?!dropped\.append)")
-    found = [source.relative_to(ROOT).as_posix() for source in SOURCES if places.search(source.read_text())]
-    assert found == []
+    found = {source.relative_to(ROOT).as_posix() for source in SOURCES if places.search(source.read_text())}
+    # A loop that is let go notes its end: a few microseconds, once a loop, without a lock.
+    assert found == {"otel_llmon/progress/__init__.py", "otel_llmon/progress/iterating.py"}
 
 
 def test_only_metering_creates_instruments():

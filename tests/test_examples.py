@@ -217,6 +217,24 @@ def test_the_training_runs_telemetry_arrives(how, kept, program):
     }
 
 
+def test_the_loops_telemetry_arrives(sink, program):
+    """Every page by its outcome, the chunks that four processes counted, a log record every twenty, two spans."""
+    done = program.start([sys.executable, str(EXAMPLES / "progress.py"), "--quick"])
+    out, err = done.communicate(timeout=60)
+    assert done.returncode == 0, err
+    assert {line.split(":")[0] for line in err.splitlines()} == {"index"}
+    assert out.endswith("found on page 23\n")
+    with program.start([*INSTRUMENT, sys.executable, str(EXAMPLES / "progress.py"), "--quick"]) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert sink.totals("llmon.progress.items") == 3 + 3 * 40 + 100 + 23
+    assert sink.totals("llmon.progress.tokens") > 3 * 40 * 200
+    assert {span.name for span in sink.spans()} >= {"training", "epoch", "pages", "index"}
+    told = [attributes(record) for record in sink.logs() if record.event_name == "llmon.progress"]
+    assert 1 <= len(told) <= 5
+    assert float(told[-1]["llmon.done"]) == 100
+
+
 def ask(port, topic):
     """Ask the web service about a topic; return the status and the answer, or None while nobody answers."""
     try:

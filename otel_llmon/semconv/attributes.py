@@ -19,6 +19,7 @@ K8S_NAMESPACE: Final = "k8s.namespace.name"
 K8S_NODE: Final = "k8s.node.name"
 K8S_POD: Final = "k8s.pod.name"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
+QUANTILE: Final = "quantile"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 SERVICE_NAME: Final = "service.name"
@@ -70,6 +71,8 @@ KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
 ATTEMPT: Final = "llmon.attempt"
 EPOCH: Final = "llmon.epoch"
+DONE: Final = "llmon.done"
+ETA: Final = "llmon.eta"
 ITEMS: Final = "llmon.items"
 JOB_ID: Final = "llmon.job.id"
 KIND: Final = "llmon.kind"
@@ -83,6 +86,7 @@ PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
 QUANTITY: Final = "llmon.quantity"
 RANK: Final = "llmon.rank"
+RATE: Final = "llmon.rate"
 REASON: Final = "llmon.reason"
 RESOURCE: Final = "llmon.resource"
 SIGNAL: Final = "llmon.signal"
@@ -110,6 +114,7 @@ MEMORY_PEAK_EXACT: Final = "llmon.memory.peak_exact"
 PROFILE_FILE: Final = "llmon.profile.file"
 SWITCHES_INVOLUNTARY: Final = "llmon.context_switches.involuntary"
 SWITCHES_VOLUNTARY: Final = "llmon.context_switches.voluntary"
+TOTAL: Final = "llmon.total"
 
 MEANINGS: Final = {
     CODE_FILE: "file that logged (log records only)",
@@ -126,6 +131,7 @@ MEANINGS: Final = {
     K8S_NAMESPACE: "namespace of the pod (resources only)",
     K8S_NODE: "node that the pod runs on (resources only)",
     K8S_POD: "pod that the program runs in (resources only)",
+    QUANTILE: "0.1, 0.5 or 0.9: how likely it is less than that",
     METRIC_OVERFLOW: "true on the one series that takes what is past a metric's cap",
     SERVER_ADDRESS: "host of the server that was called",
     SERVER_PORT: "its port",
@@ -179,9 +185,13 @@ MEANINGS: Final = {
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
     MODEL: "the model that is trained, as `training()` was told; absent where it was not",
-    OPERATION: "name given to `progress()`",
-    OUTCOME: "phases: success, failure or cancellation; progress: completed; spans of model calls: cancellation, where the client stopped",
     PART: "part of the efficiency score: utilization, success or throughput",
+    DONE: "items that a loop has behind it (spans and log records only)",
+    ETA: "seconds that a loop still needs (log records only)",
+    RATE: "items per second of a loop (spans and log records only)",
+    TOTAL: "items that a loop has in all (spans and log records only)",
+    OPERATION: "name given to `progress()`; inside the `with` of another one behind that one's: `epochs/batches`",
+    OUTCOME: "phases: success, failure or cancellation; progress: completed, failed or skipped; spans of model calls: cancellation, where the client stopped",
     PHASE: "name given to `phase()`",
     PIPELINE: "name of the `pipeline()` or `training()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
@@ -196,7 +206,6 @@ MEANINGS: Final = {
     WORKER_ID: "name of this worker; its rank where it has no other (resources only)",
     WORLD_SIZE: "how many workers the job has (resources only)",
     SPLIT: "part of the data: train, validation, test, or what `step(split=)` was told",
-    STATE: "running, finished or stopped",
     ALLOCATION_COUNTS: "blocks that each of the lines holds (span events only)",
     ALLOCATION_LINES: "lines whose allocations in the phase are still held at its end, most bytes first (span events only)",
     ALLOCATION_SIZES: "bytes that each of the lines holds (span events only)",
@@ -215,5 +224,6 @@ MEANINGS: Final = {
     PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
     SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
     SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
+    STATE: "running, paused, finished, stopped, failed or cancelled",
 }
 """What each key says, for the printed docs."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 GAP = 2
 TIMES = "\N{MULTIPLICATION SIGN}"
-_ASCII = str.maketrans(f"├└│─━✗→·…µ{TIMES}", "|`|-=x>,~ux")
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_ASCII = str.maketrans(f"├└│─━╸✗✓■‖→·…µ{TIMES}{SPINNER}", "|`|-==x+#=>,~ux" + "|/-\\|/-\\|/")
 _SCALES = {
     "s": ((60, 1 / 60, "min"), (1, 1, "s"), (1e-3, 1e3, "ms"), (1e-6, 1e6, "µs")),
     "By": ((2**30, 2**-30, "GiB"), (2**20, 2**-20, "MiB"), (2**10, 2**-10, "KiB"), (0, 1, "B")),

@@ -21,6 +21,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from otel_llmon.semconv.attributes import QUANTILE
+
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUS = ("unset", "ok", "error")
 _LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -147,7 +149,7 @@ def point(
     found: Any = _POINTS[kind].FromString(body) if body else None
     shown = [_exemplar(one) for one in getattr(found, "exemplars", ())]
     if kind == "summary":
-        quantiles = [{"quantile": one.quantile, "value": number(one.value)} for one in found.quantile_values]
+        quantiles = [{QUANTILE: one.quantile, "value": number(one.value)} for one in found.quantile_values]
         return {**instants, "count": found.count, "sum": number(found.sum), "quantiles": quantiles}, shown
     if kind not in ("histogram", "exponential_histogram"):
         return {**instants, "value": number(value)}, shown

@@ -1,0 +1,98 @@
+"""What callers give: a wrong type is an error at the call, a value that makes no sense a warning and a result."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import AsyncIterable, Iterable
+from pathlib import Path
+from typing import Any
+
+from otel_llmon import telemetry
+from otel_llmon.metering import values
+from otel_llmon.progress.books import COMPLETED, OUTCOMES
+
+
+def iterable(items: Any, name: str) -> None:
+    """Raise TypeError for what no loop can go over."""
+    if not goes_over(items) and not isinstance(items, AsyncIterable):
+        way = f"; for a number of steps give total={items!r}" if isinstance(items, int) else ""
+        raise TypeError(f"progress {name!r}: found {_short(items)}, expected items to go over{way}")
+
+
+def goes_over(items: Any) -> bool:
+    """Tell whether a `for` goes over these items."""
+    return isinstance(items, Iterable) or hasattr(type(items), "__getitem__")
+
+
+def name(found: Any, depth: int) -> str:
+    """Return the loop's name: the one given, or that of the function or file that the loop stands in."""
+    if found is None:
+        frame = sys._getframe(depth)  # there is no other way to it
+        inner = [part for part in frame.f_code.co_qualname.split(".") if not part.startswith("<")]
+        return inner[-1] if inner else Path(frame.f_code.co_filename).stem.strip("<>") or "progress"
+    if not isinstance(found, str):
+        raise TypeError(f"progress: name={_short(found)}: expected text")
+    return values.text(found)
+
+
+def total(found: Any, name: str) -> float | None:
+    """Return how many items there are, or None where that is not known."""
+    number = _number(found, f"progress {name!r}: total")
+    if number is None or number == math.inf:
+        return None
+    if not number >= 0:
+        telemetry.warn_once("progress %r: total=%r: expected 0 or more; going on as if it were not known", name, found)
+        return None
+    return number
+
+
+def initial(found: Any, name: str) -> float:
+    """Return how many items an earlier run has done."""
+    number = _number(found, f"progress {name!r}: initial")
+    if number is None or not 0 <= number < math.inf:
+        telemetry.warn_once("progress %r: initial=%r: expected 0 or more; going on from 0", name, found)
+        return 0
+    return number
+
+
+def amount(found: Any, what: str, name: str) -> float:
+    """Return a number of items or tokens to count; 0 where it cannot be counted."""
+    number = _number(found, f"progress {name!r}: {what}")
+    if number is None or not 0 <= number < math.inf:
+        telemetry.warn_once("progress %r: %s=%r: expected 0 or more; not counted", name, what, found)
+        return 0
+    return number
+
+
+def outcome(found: Any, name: str) -> str:
+    """Return one of OUTCOMES."""
+    if not isinstance(found, str):
+        raise TypeError(f"progress {name!r}: outcome={_short(found)}: expected one of {', '.join(OUTCOMES)}")
+    if found not in OUTCOMES:
+        telemetry.warn_once(
+            "progress %r: outcome=%r: expected one of %s; counted as %s", name, found, ", ".join(OUTCOMES), COMPLETED
+        )
+        return COMPLETED
+    return found
+
+
+def length(items: object) -> int | None:
+    """Return the number of items, where they can tell it."""
+    try:
+        return len(items)  # type: ignore[arg-type]
+    except Exception:  # no length, or a foreign object's own failure to tell it
+        return None
+
+
+def _number(found: Any, what: str) -> float | None:
+    if found is None:
+        return None
+    number = values.number(found)
+    if number is None:
+        raise TypeError(f"{what}={_short(found)}: expected a number")
+    return number
+
+
+def _short(found: Any) -> str:
+    return values.text(repr(found) if isinstance(found, str | int | float) else f"a {type(found).__name__}", 80)
