@@ -29,7 +29,7 @@ BUSY = """
             for batch in progress(range(30), "batches"):
                 time.sleep(0.02)
                 if batch == 10:
-                    print("printed in", epoch)
+                    print(f"printed\\n{epoch}")
                 if batch == 20:
                     logging.info("logged in %s", epoch)
     print("amid ", end="", flush=True)
@@ -81,9 +81,11 @@ def test_bars_and_what_is_printed_stand_each_on_their_own(program, tmp_path):
     assert status == 0, shown
     found = seen(shown)
     assert [line for line in found if not line.startswith(("✓", "■"))] == [
-        "printed in 0",
+        "printed",
+        "0",
         "INFO logged in 0",
-        "printed in 1",
+        "printed",
+        "1",
         "INFO logged in 1",
         "amid",
         "a line",
@@ -127,7 +129,7 @@ def test_what_goes_into_a_pipe_beside_a_bar_is_left_alone(program, tmp_path):
     file = tmp_path / "out.txt"
     with file.open("wb") as out:
         shown, _ = run(program, BUSY, tmp_path, stdout=out.fileno())
-    assert file.read_text() == "printed in 0\nprinted in 1\namid a line\nend\n"
+    assert file.read_text() == "printed\n0\nprinted\n1\namid a line\nend\n"
     assert "INFO logged in 1" in seen(shown)
     assert "printed" not in shown
 

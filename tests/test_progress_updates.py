@@ -11,7 +11,9 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from otel_llmon import phase, progress
+from otel_llmon.progress.tally import Tally
 from otel_llmon.scores.eta import EtaError
+from otel_llmon.testing import Recorder
 
 ITEMS, STATE, ETA = "llmon.progress.items", "llmon.progress.state", "llmon.progress.eta"
 TOTAL, DONE, TOKENS = "llmon.progress.total", "llmon.progress.done", "llmon.progress.tokens"
@@ -120,6 +122,34 @@ def test_no_step_is_lost_between_threads(recorder):
         sys.setswitchinterval(before)
     assert outcomes(recorder) == {"completed": 8 * 26_000, "skipped": 8 * 4_000}
     assert loop.finished
+
+
+def test_what_comes_while_steps_are_added_up_is_not_lost():
+    """Between the bytecodes of a sum another thread may have its turn."""
+
+    class Busy(list):
+        """Somebody adds to it whenever it is read."""
+
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            self.append(100)
+            return found
+
+    tally = Tally()
+    tally.adds = Busy([1, 2])
+    assert [tally.read(), tally.read()] == [3, 103]
+
+
+def test_what_was_counted_under_one_provider_is_not_told_to_the_next():
+    """A loop that goes on counts on there from nothing; one that is over is not told of at all."""
+    with progress(total=10, name="documents") as loop:
+        with Recorder():
+            loop.update(4)
+            list(progress(range(3), "over"))
+        with Recorder() as recorder:
+            loop.update(2)
+            assert outcomes(recorder) == {"completed": 2}
+            assert outcomes(recorder, "documents/over") == {}
 
 
 @pytest.mark.row("A19")
