@@ -92,9 +92,9 @@ def test_bars_and_what_is_printed_stand_each_on_their_own(program, tmp_path):
         "end",
     ]
     [epochs] = [line for line in found if line.startswith("✓")]
-    assert re.fullmatch(r"✓ epochs +━+  100 % +2 of 2 +[\d./mins]+  in 1 s", epochs)
+    assert re.fullmatch(r"✓ epochs +━+  100 % +2 of 2 +[\d./mins]+  in \d+ s", epochs)
     [documents] = [line for line in found if line.startswith("■")]
-    assert re.fullmatch(r"■ documents  ━+╸?─+  30 %  .*stopped after 1 s +3 failed", documents)
+    assert re.fullmatch(r"■ documents  ━+╸?─+  30 %  .*stopped after \d+ s +3 failed", documents)
 
 
 def test_the_tree_is_drawn_while_it_runs(program, tmp_path):

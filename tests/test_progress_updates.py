@@ -124,6 +124,33 @@ def test_no_step_is_lost_between_threads(recorder):
     assert loop.finished
 
 
+def test_loops_may_begin_and_end_in_many_threads_at_once(recorder):
+    """As in a pool; each is a loop of its own, and all are counted."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    failed = []
+
+    def loops() -> None:
+        try:
+            for _ in range(300):
+                for _ in progress((1, 2), "documents"):
+                    list(progress([1, 2, 3], "pages"))
+        except Exception as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=loops) for _ in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            recorder.points()
+    finally:
+        sys.setswitchinterval(before)
+    assert not failed
+    assert outcomes(recorder) == {"completed": 8 * 300 * 2}
+    assert outcomes(recorder, "pages") == {"completed": 8 * 300 * 2 * 3}
+
+
 def test_what_comes_while_steps_are_added_up_is_not_lost():
     """Between the bytecodes of a sum another thread may have its turn."""
 

@@ -73,7 +73,8 @@ def enlist(loop: Loop, within: Loop | None, weight: float | None) -> None:
         parent = None
     path = loop.name if parent is None else f"{parent.place[0]}/{loop.name}"
     if parent is None:  # in plain nested `for`s the outer one is the newest that this thread iterates
-        parent = next((each for each, by in reversed(_live.items()) if by == runner and each.books.iterating), None)
+        others = reversed(_live.copy().items())  # a copy: other threads begin loops too
+        parent = next((each for each, by in others if by == runner and each.books.iterating), None)
     loop.place = (path, phase, pipeline)
     loop.watch = _watch
     loop.watched = loop.every is not None or (screen.tells_lines() and not metering.connected())
