@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import mmap
 import os
-import shutil
 import struct
-import tempfile
 import threading
-import uuid
 import weakref
 from collections.abc import Iterable
 from itertools import count
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Sums = tuple[float, float, float, float]
 """Completed, failed, skipped, tokens."""
@@ -38,6 +36,12 @@ class _Home:
 def folder() -> str:
     """Return this process's folder, made now where there is none."""
     if _Home.folder is None or _Home.owner != os.getpid():
+        import mmap  # noqa: F401  # here, before a fork: a child amid another thread's import would wait for its end
+        import pathlib  # noqa: F401
+        import shutil  # noqa: F401
+        import tempfile
+        import uuid  # noqa: F401
+
         _Home.folder = tempfile.mkdtemp(prefix="llmon-progress-")
         _Home.owner = os.getpid()
         atexit.register(_remove, _Home.folder, _Home.owner)
@@ -46,6 +50,8 @@ def folder() -> str:
 
 def _remove(path: str, owner: int) -> None:
     """Remove the folder at the end; what is in it may still be asked for by the last export."""
+    import shutil
+
     if os.getpid() == owner:
         for shared in list(_open):
             shared.close()
@@ -87,6 +93,10 @@ class Shared:
         self._lock, self._writer, self._slot = threading.Lock(), os.getpid(), None
         if self.home is None:
             return
+        import mmap
+        import uuid
+        from pathlib import Path
+
         with contextlib.suppress(OSError):
             path = Path(self.home, f"{self.number}-{uuid.uuid4().hex}")
             with path.open("x+b") as file:
@@ -110,7 +120,11 @@ class Shared:
         self.home = None
 
     def _files(self) -> list[Path]:
-        return [] if self.home is None else list(Path(self.home).glob(f"{self.number}-*"))
+        if self.home is None:
+            return []
+        from pathlib import Path
+
+        return list(Path(self.home).glob(f"{self.number}-*"))
 
     @property
     def used(self) -> bool:

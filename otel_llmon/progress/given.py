@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import AsyncIterable, Iterable
-from pathlib import Path
 from typing import Any
 
 from otel_llmon import telemetry
@@ -30,7 +29,7 @@ def name(found: Any, depth: int) -> str:
     if found is None:
         frame = sys._getframe(depth)  # there is no other way to it
         inner = [part for part in frame.f_code.co_qualname.split(".") if not part.startswith("<")]
-        return inner[-1] if inner else Path(frame.f_code.co_filename).stem.strip("<>") or "progress"
+        return inner[-1] if inner else _stem(frame.f_code.co_filename).strip("<>") or "progress"
     if not isinstance(found, str):
         raise TypeError(f"progress: name={_short(found)}: expected text")
     return values.text(found)
@@ -96,3 +95,9 @@ def _number(found: Any, what: str) -> float | None:
 
 def _short(found: Any) -> str:
     return values.text(repr(found) if isinstance(found, str | int | float) else f"a {type(found).__name__}", 80)
+
+
+def _stem(file: str) -> str:
+    from pathlib import Path  # with which `urllib` comes
+
+    return Path(file).stem
