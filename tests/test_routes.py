@@ -243,3 +243,10 @@ def test_exponential_buckets_hold_the_same_values(rows):
     for value in values[1:]:
         index = math.ceil(math.log(value, base) - 1e-9) - 1
         assert counts_[index - point.positive.offset] >= 1
+
+
+def test_a_provider_that_was_shut_down_is_not_asked_for_a_meter(provider_set, caplog):
+    """It would say on stderr that it provides none, in the middle of a process that is on its way out."""
+    provider_set(InMemoryMetricReader()).shutdown()
+    metering.bind()
+    assert caplog.messages == []

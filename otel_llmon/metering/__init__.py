@@ -350,7 +350,8 @@ def bind() -> None:
         if _bound.meter is not None and _bound.provider is not None:
             clear()
         _bound.provider = provider
-        _bound.meter = metrics.get_meter(SCOPE)
+        gone = getattr(provider, "_shutdown", False)  # it would say at each look that it provides nothing any more
+        _bound.meter = metrics.NoOpMeter(SCOPE) if gone else metrics.get_meter(SCOPE)
         _readers_of(metrics.get_meter_provider())
         for instrument in list(_instruments.values()):
             _create(instrument, _bound.meter)
