@@ -17,3 +17,8 @@ class MissingExtraError(LlmonError, ImportError):
 
 class NoDataError(LlmonError):
     """A source has nothing to report here, which is not a failure."""
+
+
+def reason(exc: OSError) -> str:
+    """Return why the system refused, as the middle of a message."""
+    return (exc.strerror or str(exc)).lower()

@@ -13,7 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 from otel_llmon import forms
-from otel_llmon.errors import SettingsError
+from otel_llmon.errors import SettingsError, reason
 from otel_llmon.prices import NotAllowedError, Prices
 
 Level = Literal["disabled", "basic", "detailed", "profiling"]
@@ -256,7 +256,7 @@ def _mapping(path: str) -> dict[Any, Any]:
     try:
         content = yaml.safe_load(Path(path).read_bytes())
     except OSError as exc:
-        raise SettingsError(f"{path}: {(exc.strerror or str(exc)).lower()}, check {CONFIG}") from exc
+        raise SettingsError(f"{path}: {reason(exc)}, check {CONFIG}") from exc
     except yaml.YAMLError as exc:
         raise SettingsError(f"{path}: {_place(exc)}, expected YAML") from exc
     except (ValueError, RecursionError) as exc:  # from a date such as 2024-99-99, or from [[[[[...

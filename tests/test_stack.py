@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sink import free_port
 
-from otel_llmon.stack import PORTS, READY, WITH, Stack, StackError, State, compose, files, native
+from otel_llmon.stack import LISTENING, PORTS, READY, WITH, Stack, StackError, State, compose, files, native
 
 CONFIG = files() / "collector-config"
 COLLECTORS = sorted(CONFIG.glob("*.yaml"))
@@ -88,7 +89,7 @@ def test_containers_listen_on_loopback_only_and_are_named_by_version(services):
 def test_both_ways_run_the_same_servers(services):
     """Grafana is the one that only containers have."""
     assert set(services) == {*READY, "grafana"}
-    assert set(native.BINARIES) == set(native.LISTENING) == set(READY)
+    assert set(native.BINARIES) == set(LISTENING) == set(READY)
     flags = {argument for argument in services["prometheus"]["command"] if "enable" in argument}
     assert flags == {
         argument for argument in native._arguments("prometheus", Stack(Path("/d"))) if "enable" in argument
@@ -134,7 +135,7 @@ def test_a_server_that_ends_at_once_is_quoted_and_the_others_are_ended(tmp_path)
 
 def test_status_and_down_without_anything_started(llmon, tmp_path):
     """Nothing is ended that we did not start, and status says what is missing."""
-    ports = {name: str(_free_port()) for name in PORTS}
+    ports = {name: str(free_port()) for name in PORTS}
     asked = llmon("stack", "status", "--data", str(tmp_path), **ports)
     assert asked.returncode == 1
     assert asked.stdout.count("not ready") == len(READY)
@@ -211,11 +212,5 @@ def _servers(folder: Path, script: str, *names: str) -> dict[str, str]:
         program = folder / "bin" / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
-    free = {name: str(_free_port()) for name in PORTS}
+    free = {name: str(free_port()) for name in PORTS}
     return {**free, "LLMON_STACK_DIR": str(folder), "PATH": os.environ["PATH"]}
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
 from otel_llmon import metering
-from otel_llmon.errors import LlmonError
+from otel_llmon.errors import LlmonError, reason
 from otel_llmon.events import event
 from otel_llmon.phases import FAILURE, SUCCESS, Phase, phase
 from otel_llmon.semconv import attributes as key
@@ -77,7 +77,7 @@ def once(command: Sequence[str], environ: Mapping[str, str]) -> Taken:
                 command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
             )
         except OSError as exc:
-            raise FailedError(f"{command[0]}: {(exc.strerror or str(exc)).lower()}, no program") from exc
+            raise FailedError(f"{command[0]}: {reason(exc)}, no program") from exc
         code, cpu = _wait(process)
         return Taken(time.perf_counter() - began, cpu, _complaint(code, said) if code else "")
 

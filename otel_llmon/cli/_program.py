@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from otel_llmon.errors import LlmonError
+from otel_llmon.errors import LlmonError, reason
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 SI_KERNEL = 0x80
@@ -85,7 +85,7 @@ def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     try:
         instrument()
     except OSError as exc:
-        raise CannotRunError(f"{command[0]}: {(exc.strerror or str(exc)).lower()}, no program", NOT_EXECUTABLE) from exc
+        raise CannotRunError(f"{command[0]}: {reason(exc)}, no program", NOT_EXECUTABLE) from exc
     raise AssertionError(command)  # execl() does not return
 
 

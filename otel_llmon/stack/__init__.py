@@ -7,32 +7,38 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from otel_llmon.errors import LlmonError
+from otel_llmon.errors import LlmonError, reason
 
 WITH = ("redaction", "tail-sampling", "gateway")
 """Concerns that can be switched on: files in `collector-config/` that are given to the Collector after its own."""
 
-PORTS = {
-    "LLMON_OTLP_GRPC_PORT": 4317,
-    "LLMON_OTLP_HTTP_PORT": 4318,
-    "LLMON_COLLECTOR_HEALTH_PORT": 13133,
-    "LLMON_COLLECTOR_METRICS_PORT": 8888,
-    "LLMON_PROMETHEUS_PORT": 9090,
-    "LLMON_ALERTMANAGER_PORT": 9093,
-    "LLMON_JAEGER_PORT": 16686,
-    "LLMON_JAEGER_GRPC_PORT": 16685,
-    "LLMON_JAEGER_OTLP_PORT": 14317,
-    "LLMON_JAEGER_HEALTH_PORT": 13134,
-    "LLMON_JAEGER_METRICS_PORT": 8889,
-    "LLMON_LOKI_PORT": 3100,
-    "LLMON_LOKI_GRPC_PORT": 9096,
+LISTENING = {
+    "alertmanager": {"LLMON_ALERTMANAGER_PORT": 9093},
+    "prometheus": {"LLMON_PROMETHEUS_PORT": 9090},
+    "jaeger": {
+        "LLMON_JAEGER_PORT": 16686,
+        "LLMON_JAEGER_GRPC_PORT": 16685,
+        "LLMON_JAEGER_OTLP_PORT": 14317,
+        "LLMON_JAEGER_HEALTH_PORT": 13134,
+        "LLMON_JAEGER_METRICS_PORT": 8889,
+    },
+    "loki": {"LLMON_LOKI_PORT": 3100, "LLMON_LOKI_GRPC_PORT": 9096},
+    "collector": {
+        "LLMON_OTLP_GRPC_PORT": 4317,
+        "LLMON_OTLP_HTTP_PORT": 4318,
+        "LLMON_COLLECTOR_HEALTH_PORT": 13133,
+        "LLMON_COLLECTOR_METRICS_PORT": 8888,
+    },
 }
-"""Ports by the variable that moves them; the files in `collector-config/` name the same variables."""
+"""Each server's ports by the variable that moves them; the files in `collector-config/` name the same variables."""
+
+PORTS = {name: port for ports in LISTENING.values() for name, port in ports.items()}
 
 READY = {
     "alertmanager": ("LLMON_ALERTMANAGER_PORT", "/-/ready"),
@@ -122,6 +128,19 @@ def ready(url: str, timeout: float = 2.0) -> bool:
     return answer.status == 200
 
 
+def wait(url: str, patience: float, pause: float, *, alive: Callable[[], bool] = lambda: True) -> tuple[bool, float]:
+    """Ask until the server works, has ended or `patience` is over; return whether it works, and the seconds."""
+    started = time.monotonic()
+    while not (works := ready(url)) and alive() and time.monotonic() - started <= patience:
+        time.sleep(pause)
+    return works, time.monotonic() - started
+
+
+def other_options(stack: Stack) -> StackError:
+    """Return the error for servers that run already, and differently."""
+    return StackError(f"{stack.data}: servers run there with other options, end them first with: llmon stack down")
+
+
 @dataclass
 class State:
     """What `up` started, so that `down` ends that and nothing else; kept in the data folder."""
@@ -145,7 +164,7 @@ class State:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise StackError(f"{path}: {(exc.strerror or str(exc)).lower()}, give another folder with --data") from None
+            raise StackError(f"{path}: {reason(exc)}, give another folder with --data") from None
         except (ValueError, TypeError, KeyError, AttributeError):
             raise StackError(f"{path}: damaged, look for servers that still run by hand and delete it") from None
 

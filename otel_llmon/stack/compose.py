@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Collection, Mapping
 
-from otel_llmon.stack import READY, Stack, StackError, State, files, ready
+from otel_llmon.stack import READY, Stack, StackError, State, files, other_options, wait
 
 PROJECT = "llmon"
 PATIENCE = 120.0
@@ -40,7 +39,7 @@ def up(
         raise StackError(f"--host {stack.host}: containers are published on 127.0.0.1, or use --native")
     before = State.load(stack.data)
     if before is not None and (before.kind, before.stack) != ("compose", stack):
-        raise StackError(f"{stack.data}: servers run there with other options, end them first with: llmon stack down")
+        raise other_options(stack)
     state = State("compose", stack)
     stack.data.mkdir(parents=True, exist_ok=True)
     state.save()  # first, so that `down` also ends what was started before a failure
@@ -67,13 +66,10 @@ def _environment(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wait(server: str, stack: Stack) -> float:
-    started = time.monotonic()
-    while not ready(stack.ready_url(server)):
-        took = time.monotonic() - started
-        if took > PATIENCE:
-            raise StackError(f"{server} is not ready after {took:.0f} s, see: docker logs {PROJECT}-{server}-1")
-        time.sleep(0.5)
-    return time.monotonic() - started
+    works, took = wait(stack.ready_url(server), PATIENCE, 0.5)
+    if not works:
+        raise StackError(f"{server} is not ready after {took:.0f} s, see: docker logs {PROJECT}-{server}-1")
+    return took
 
 
 def _run(command: Collection[str], environ: Mapping[str, str]) -> None:

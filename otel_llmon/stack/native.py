@@ -6,14 +6,14 @@ import os
 import shutil
 import signal
 import socket
-import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from otel_llmon.stack import READY, Stack, StackError, State, files, ready
+from otel_llmon.errors import reason
+from otel_llmon.stack import LISTENING, READY, Stack, StackError, State, files, other_options, wait
 
 BINARIES = {
     "alertmanager": "alertmanager",
@@ -21,24 +21,6 @@ BINARIES = {
     "jaeger": "jaeger",
     "loki": "loki",
     "collector": "otelcol-llmon",
-}
-LISTENING = {
-    "alertmanager": ("LLMON_ALERTMANAGER_PORT",),
-    "prometheus": ("LLMON_PROMETHEUS_PORT",),
-    "jaeger": (
-        "LLMON_JAEGER_PORT",
-        "LLMON_JAEGER_GRPC_PORT",
-        "LLMON_JAEGER_OTLP_PORT",
-        "LLMON_JAEGER_HEALTH_PORT",
-        "LLMON_JAEGER_METRICS_PORT",
-    ),
-    "loki": ("LLMON_LOKI_PORT", "LLMON_LOKI_GRPC_PORT"),
-    "collector": (
-        "LLMON_OTLP_GRPC_PORT",
-        "LLMON_OTLP_HTTP_PORT",
-        "LLMON_COLLECTOR_HEALTH_PORT",
-        "LLMON_COLLECTOR_METRICS_PORT",
-    ),
 }
 TARGETS = {
     "alertmanager": "LLMON_ALERTMANAGER_PORT",
@@ -85,7 +67,7 @@ def up(
         _check_host(stack.host)
         _configure(stack, webhook)
     elif state.stack != stack or not _posts_to(stack, webhook):
-        raise StackError(f"{stack.data}: servers run there with other options, end them first with: llmon stack down")
+        raise other_options(stack)
     wanted = [server for server in READY if process(state, server) is None]
     _check_ports(stack, wanted)
     try:
@@ -153,9 +135,8 @@ def _check_ports(stack: Stack, servers: Collection[str]) -> None:
                 try:
                     trial.bind((stack.host, stack.ports[name]))
                 except OSError as exc:
-                    reason = (exc.strerror or str(exc)).lower()
                     way_out = f"stop what listens there, or set {name} to a free port"
-                    raise StackError(f"{stack.at(name)} for {server}: {reason}; {way_out}") from None
+                    raise StackError(f"{stack.at(name)} for {server}: {reason(exc)}; {way_out}") from None
 
 
 def _configure(stack: Stack, webhook: str | None) -> None:
@@ -175,8 +156,7 @@ def _configure(stack: Stack, webhook: str | None) -> None:
             routes = address.with_name("webhook.yml")
             routes.write_text(routes.read_text().replace("/etc/otel-llmon/alertmanager/webhook_url", str(address)))
     except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        raise StackError(f"{stack.data}: {reason}, give another folder with --data") from None
+        raise StackError(f"{stack.data}: {reason(exc)}, give another folder with --data") from None
 
 
 def _arguments(server: str, stack: Stack) -> list[str]:
@@ -241,15 +221,15 @@ def _environment(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wait(server: str, state: State, patience: float) -> float:
-    started = time.monotonic()
-    while not ready(state.stack.ready_url(server)):
-        took = time.monotonic() - started
-        if process(state, server) is None or took > patience:
-            log = state.stack.data / "logs" / f"{server}.log"
-            why = "ended" if took <= patience else f"is not ready after {took:.0f} s"
-            raise StackError(f"{server} {why}: {_last_words(log)} (more in {log})")
-        time.sleep(0.1)
-    return time.monotonic() - started
+    def alive() -> bool:
+        return process(state, server) is not None
+
+    works, took = wait(state.stack.ready_url(server), patience, 0.1, alive=alive)
+    if not works:
+        log = state.stack.data / "logs" / f"{server}.log"
+        why = "ended" if took <= patience else f"is not ready after {took:.0f} s"
+        raise StackError(f"{server} {why}: {_last_words(log)} (more in {log})")
+    return took
 
 
 def _last_words(log: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from urllib.parse import quote
 
+from otel_llmon.errors import reason
 from otel_llmon.viewer import schema
 from otel_llmon.viewer.errors import ViewerError, in_words, is_damage
 
@@ -49,7 +50,7 @@ class Database:
         except sqlite3.Error as exc:
             raise ViewerError(in_words(self.path, exc)) from exc
         except OSError as exc:
-            raise ViewerError(f"{self.path}: {_reason(exc)}, give another folder with --data") from exc
+            raise ViewerError(f"{self.path}: {reason(exc)}, give another folder with --data") from exc
 
     def _unusable(self) -> str:
         """Return why the file that is there cannot be used, or nothing."""
@@ -159,7 +160,7 @@ def _made(folder: Path) -> Path:
             folder.mkdir(0o700, parents=True)
             folder.chmod(0o700)  # whatever the umask
     except OSError as exc:
-        raise ViewerError(f"{folder}: {_reason(exc)}, give another folder with --data") from exc
+        raise ViewerError(f"{folder}: {reason(exc)}, give another folder with --data") from exc
     return folder
 
 
@@ -177,9 +178,5 @@ def _locked(folder: Path) -> sqlite3.Connection:
     except sqlite3.Error as exc:
         raise ViewerError(in_words(file, exc)) from exc
     except OSError as exc:
-        raise ViewerError(f"{folder}: {_reason(exc)}, give another folder with --data") from exc
+        raise ViewerError(f"{folder}: {reason(exc)}, give another folder with --data") from exc
     return connection
-
-
-def _reason(exc: OSError) -> str:
-    return (exc.strerror or str(exc)).lower()

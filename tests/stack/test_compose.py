@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 
 import pytest
 import yaml
 from servers import until
+from sink import free_port
 
 from otel_llmon.backends import Jaeger, Loki, Prometheus
 from otel_llmon.stack import PORTS, READY, Stack, compose, files, native, standings
@@ -63,7 +63,7 @@ def images(tmp_path_factory):
 @pytest.fixture
 def contained(images, tmp_path):
     """The stack in containers, published on free ports; its volumes are gone afterwards."""
-    ports = {name: str(_free_port()) for name in PORTS}
+    ports = {name: str(free_port()) for name in PORTS}
     stack = Stack.of(tmp_path, environ=ports)
     environ = os.environ | {"LLMON_FLUSH_INTERVAL": "1s"}
     state = compose.up(stack, CALL, environ=environ, services=READY)
@@ -97,9 +97,3 @@ def _health(service):
     ).split()
     form = "{{.State.Health.Status}}"
     return subprocess.check_output(["docker", "inspect", "-f", form, container], text=True).strip()
-
-
-def _free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
