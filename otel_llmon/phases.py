@@ -385,7 +385,7 @@ class _More:
 _FIRST = _More()
 
 
-class _Off(Phase):
+class Off(Phase):
     """What level `disabled` hands out: shared, and does nothing."""
 
     __slots__ = ()
@@ -410,7 +410,7 @@ class _Off(Phase):
         return function
 
 
-_OFF = _Off("")
+_OFF = Off("")
 _NOBODY = Phase("")
 """Around a phase that is watched and in no pipeline."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
 from otel_llmon import metering, telemetry
 from otel_llmon.context import Place, where
 from otel_llmon.metering import values
-from otel_llmon.phases import SUCCESS, FunctionT, Lane, Phase
+from otel_llmon.phases import SUCCESS, Lane, Off, Phase
 from otel_llmon.runs import Report, Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
@@ -124,29 +123,10 @@ class Pipeline(Phase):
         return pipeline(self._name, self._expected, self._attributes, self._probes)
 
 
-class _Off(Pipeline):
-    """What level `disabled` hands out."""
+class _Off(Off, Pipeline):
+    """The same, with a report of nothing."""
 
     __slots__ = ()
-
-    def count(self, what: str, number: float = 1) -> None:
-        """Count nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def _step_aside(self) -> None:
-        pass
-
-    def _step(self) -> AbstractContextManager[object]:
-        return self
-
-    def __call__(self, function: FunctionT) -> FunctionT:
-        """Return `function` itself."""
-        return function
 
 
 _OFF = _Off("", None, ())
