@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import threading
 from collections import defaultdict
@@ -181,10 +183,16 @@ def attributes(holder: Any) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 at which nobody listens, nor at the next one, where a viewer has its page.
+
+    It is below those that the system hands to whoever connects: one of these is somebody else's a moment later.
+    """
+    while True:
+        port = random.randrange(16_384, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as next_one:
+            one.bind(("127.0.0.1", port))
+            next_one.bind(("127.0.0.1", port + 1))
+            return port
 
 
 class _Server(ThreadingHTTPServer):

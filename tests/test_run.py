@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -79,9 +78,10 @@ def test_it_says_in_one_line_that_nobody_listens(run):
 
 def test_a_collector_elsewhere_that_is_silent_is_not_replaced_by_a_viewer(quiet, tmp_path):
     """At an address that is not this machine's own the way out is another one, in a terminal too."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    environ = quiet | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"https://127.0.0.1:{port}", "OTEL_METRICS_EXPORTER": "none"}
+    environ = quiet | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://127.0.0.1:{free_port()}",
+        "OTEL_METRICS_EXPORTER": "none",
+    }
     with Terminal([*RUN, "python", "-c", ""], environ, tmp_path) as terminal:
         assert terminal.ends() == 0
     assert "so nothing is kept; is the Collector running?" in terminal.shown

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from otlp import ask, get, post, spans
+from sink import free_port
 
 from otel_llmon.cli import view
 
@@ -137,9 +138,7 @@ def test_a_taken_port_and_a_taken_folder_are_one_line(viewer, tmp_path):
 
 def test_it_does_not_hand_on_to_itself(tmp_path):
     """That would never end."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [LLMON, "view", "--data", str(tmp_path), "--otlp", address, "--page", "127.0.0.1:0"]
     command += ["--tee", f"http://{address}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
