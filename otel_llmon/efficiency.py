@@ -70,15 +70,16 @@ def charge(use: Use, place: Place) -> None:
         _energy.at(phase, pipeline).add(use.energy)
         if state.carbon_intensity is not None:
             _carbon.at(phase, pipeline).add(scores.carbon(use.energy, state.carbon_intensity))
-    for resource, dollars in scores.cost(use, state.prices).items():
-        _cost.at(resource, phase, pipeline, None).add(dollars)
+    if state.prices is not None:
+        for resource, dollars in scores.cost(use, state.prices).items():
+            _cost.at(resource, phase, pipeline, None).add(dollars)
 
 
 def charge_cpu(seconds: float, place: Place) -> None:
     """Count CPU seconds as `charge` does, at a cost that every phase can bear."""
     pipeline, phase = place
     time.at("cpu", phase, pipeline).add(seconds)
-    if (price := state.prices.cpu_hour) is not None:
+    if state.prices is not None and (price := state.prices.cpu_hour) is not None:
         _cost.at("cpu", phase, pipeline, None).add(seconds * price / scores.HOUR)
 
 
@@ -87,6 +88,8 @@ def charge_tokens(model: object, answered_by: object, tokens: Mapping[str, objec
 
     `tokens` holds `input`, `output` and `cached`, as far as the provider said.
     """
+    if state.prices is None:
+        return
     price = state.prices.models.get(str(answered_by)) or state.prices.models.get(str(model))
     counts = {name: int(values.number(count) or 0) for name, count in tokens.items() if count is not None}
     if price is None or not counts:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, trace
 from opentelemetry._logs import _internal
 
 from otel_llmon.errors import LlmonError
 from otel_llmon.metering import SCOPE, values
-from otel_llmon.prices import Prices
 from otel_llmon.semconv import attributes as key
-from otel_llmon.settings import GenAISemconv, ProgressBar, Settings
+
+if TYPE_CHECKING:  # loaded where something is set
+    from otel_llmon.prices import Prices
+    from otel_llmon.settings import GenAISemconv, ProgressBar, Settings
 
 DISABLED, BASIC, DETAILED, PROFILING = range(4)
 LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling": PROFILING}
@@ -70,7 +73,7 @@ class _State:
         self.variables: dict[str, str] = {}
         self.genai_semconv: GenAISemconv = "legacy"
         self.capture_content = False
-        self.prices = Prices()
+        self.prices: Prices | None = None
         self.carbon_intensity: float | None = None
         self.conveyance_alpha = 1.5
         self.progress_bar: ProgressBar = "auto"
@@ -191,12 +194,16 @@ def carried(value: Any) -> Any:
     return items if len({type(item) for item in items}) <= 1 else [str(item) for item in items]
 
 
-def _first_level() -> None:
-    """Take the level from the environment; `configure()` tells more about a mistake there."""
+def _first_settings() -> None:
+    """Take over what the environment says, if anything; `configure()` tells more about a mistake there."""
+    if not any(name.startswith(("OTEL_LLMON_", "OTEL_SDK_DISABLED")) for name in os.environ):
+        return  # what a state begins with is what holds when nothing is said
+    from otel_llmon.settings import Settings
+
     try:
         state.apply(Settings.load())
     except LlmonError as exc:
         warn_once(DEFAULTS, exc)
 
 
-_first_level()
+_first_settings()

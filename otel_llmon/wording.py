@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 RUNNING, PAUSED, FINISHED, STOPPED, FAILED, CANCELLED = STATES = (
     "running", "paused", "finished", "stopped", "failed", "cancelled",
@@ -14,8 +14,7 @@ UNSURE = 1.2
 """Width of a band, as a multiple of its middle, from which on the middle would pretend to know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remaining:
+class Remaining(NamedTuple):
     """Seconds that are still needed: as likely more as less than `middle`, four times of five within the band."""
 
     low: float
@@ -23,8 +22,7 @@ class Remaining:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """How far a loop is at one moment."""
 
     name: str

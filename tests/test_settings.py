@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import string
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import pytest
@@ -10,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_llmon import settings
+from otel_llmon import settings, telemetry
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.prices import Prices, TokenPrice
 from otel_llmon.settings import CONFIG, Settings, effective
@@ -322,6 +325,21 @@ def test_settings_do_not_change():
     with pytest.raises(FrozenInstanceError):
         Settings().level = "basic"
     assert issubclass(SettingsError, LlmonError)
+
+
+def test_what_holds_before_anything_is_set_are_the_defaults():
+    """A program that says nothing does not load the settings."""
+    begun, told = telemetry._State(), telemetry._State()
+    told.apply(Settings())
+    begun.prices = Prices()  # None until something is set, and like no price
+    assert {name: getattr(begun, name) for name in begun.__slots__} == {
+        name: getattr(told, name) for name in told.__slots__
+    }
+    code = "import sys, otel_llmon.telemetry; print('otel_llmon.settings' in sys.modules)"
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    for environ, loaded in ((bare, "False\n"), (bare | {"OTEL_LLMON_LEVEL": "basic"}, "True\n")):
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+        assert done.stdout == loaded
 
 
 def test_upstreams_launcher_sees_a_flag_for_every_setting():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ def run(json: Annotated[bool, typer.Option("--json", help="Print the rows for a 
     """List every metric: kind, unit, attributes, meaning."""
     rows = semconv.rows()
     if json:
-        as_json([asdict(row) for row in rows])
+        as_json([row._asdict() for row in rows])
         return
     as_table(("metric", "kind, unit", "meaning"), (_cells(row) for row in rows))
 

@@ -164,7 +164,7 @@ class Call:
         for record in lane.durations:
             record(seconds, span)
         conventions.spend(lane, received, span)
-        if state.prices.models:
+        if state.prices is not None and state.prices.models:
             self._charge()
         if span is None:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 from otel_llmon.metering.cells import LARGEST_INT
@@ -12,20 +11,28 @@ LONGEST = 256
 """Characters of an attribute value that a metric keeps; every series holds its values for good."""
 
 _LIMIT = 2**63
+_SENT = (bool, float, int, type(None))
 
 
 def plain(value: Any, longest: int = LONGEST) -> Any:
     """Return an attribute value that every backend can carry, of bounded size; what is no number becomes text."""
     kind = value.__class__
-    try:
-        if kind is not str and isinstance(value, numbers.Number) and hasattr(value, "item"):
-            value = value.item()
-            kind = value.__class__
-        if value is None or kind is bool or kind is float or (kind is int and -_LIMIT <= value < _LIMIT):
-            return value
-    except Exception:  # as in text()
-        return f"<{kind.__name__}>"
+    if kind is not str and kind not in _SENT:
+        try:
+            value = _own(value)
+        except Exception:  # as in text()
+            return f"<{kind.__name__}>"
+        kind = value.__class__
+    if kind in _SENT and (kind is not int or -_LIMIT <= value < _LIMIT):
+        return value
     return text(value, longest)
+
+
+def _own(value: Any) -> Any:
+    """Return the Python number in a number of numpy or of its like."""
+    from numbers import Number
+
+    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
 
 
 def text(value: Any, longest: int = LONGEST) -> str:

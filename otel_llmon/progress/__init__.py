@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from otel_llmon import telemetry
 from otel_llmon.progress import given, iterating, reporting
@@ -19,9 +18,13 @@ from otel_llmon.progress.loops import Loop
 from otel_llmon.progress.pace import Every
 from otel_llmon.progress.spanning import With
 from otel_llmon.progress.tally import Tally
-from otel_llmon.scores.eta import Estimator, Phase, RunProfile
 from otel_llmon.telemetry import state as telemetry_state
 from otel_llmon.wording import FINISHED, PAUSED, RUNNING, Remaining, Snapshot, line
+
+if TYPE_CHECKING:  # loaded by the first loop, if at all
+    from datetime import timedelta
+
+    from otel_llmon.scores.eta import Estimator, Phase, RunProfile
 
 ItemT = TypeVar("ItemT")
 _ONE = 1
@@ -82,6 +85,8 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
             self._estimator()  # what it does not like is told here, not when the loop begins
 
     def _estimator(self) -> Estimator:
+        from otel_llmon.scores.eta import Estimator
+
         return Estimator(self._total, initial=self._initial, **cast("Any", self._manner))
 
     def _new_loop(self) -> Loop:
@@ -308,13 +313,13 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
 def _elsewhere(name: str, total: float | None, home: str, number: int) -> progress[Any]:
     """Return a progress that counts for the one of another process."""
     made = progress.__new__(progress)
-    loop = Loop(name, Estimator(total), 0, None)
+    made._items = made._every = made._weight = made._within = None
+    made.name, made._total, made._initial, made._manner, made._withs = name, total, 0, {}, []
+    loop = Loop(name, made._estimator(), 0, None)
     loop.books.shared = Shared(home, number)
     loop.state = RUNNING
     loop.abandon()
-    made.name, made._total, made._loop, made._tally = name, total, loop, loop.books.tally
-    made._items = made._every = made._weight = made._within = None
-    made._initial, made._manner, made._withs = 0, {}, []
+    made._loop, made._tally = loop, loop.books.tally
     return made
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import struct
 import threading
 import weakref
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 Sums = tuple[float, float, float, float]
 """Completed, failed, skipped, tokens."""
-_FORM = struct.Struct("4d")
+_SIZE = 4 * 8  # doubles
 _NOTHING: Sums = (0, 0, 0, 0)
 _numbers = count()
 
@@ -100,15 +99,15 @@ class Shared:
         with contextlib.suppress(OSError):
             path = Path(self.home, f"{self.number}-{uuid.uuid4().hex}")
             with path.open("x+b") as file:
-                file.truncate(_FORM.size)
-                self._slot = memoryview(mmap.mmap(file.fileno(), _FORM.size)).cast("d")
+                file.truncate(_SIZE)
+                self._slot = memoryview(mmap.mmap(file.fileno(), _SIZE)).cast("d")
 
     def read(self) -> Sums:
         """Return what all other processes have counted."""
         sums = self._settled
         for path in self._files():
-            with contextlib.suppress(OSError, struct.error):
-                found = _FORM.unpack(path.read_bytes())
+            with contextlib.suppress(OSError, TypeError):
+                found = memoryview(path.read_bytes()).cast("d", (4,))
                 sums = (sums[0] + found[0], sums[1] + found[1], sums[2] + found[2], sums[3] + found[3])
         return sums
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_llmon import telemetry
 from otel_llmon.events import errors
@@ -12,9 +12,11 @@ from otel_llmon.progress.course import Course
 from otel_llmon.progress.pace import Every, Pace
 from otel_llmon.progress.tally import MOST
 from otel_llmon.progress.tree import Tree
-from otel_llmon.scores.eta import Estimator
 from otel_llmon.telemetry import state as telemetry_state
 from otel_llmon.wording import CANCELLED, FINISHED, PAUSED, RUNNING, STOPPED, Remaining, Snapshot
+
+if TYPE_CHECKING:
+    from otel_llmon.scores.eta import Estimator
 
 QUICK, SLOW = 0.02, 0.1
 """Seconds between two looks below which the next one is put off, and above which it is brought forward."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 WINDOW = 30.0
 """Seconds that the pace is taken over, or longer where that holds few items."""
@@ -59,6 +61,8 @@ class Every:
     @classmethod
     def of(cls, every: int | str | timedelta) -> Self:
         """Return it for a number of items, or a time like `30s` or `5min`; raise ValueError or TypeError for others."""
+        from datetime import timedelta
+
         if isinstance(every, timedelta) and every > timedelta():
             return cls(None, every.total_seconds())
         if isinstance(every, int) and not isinstance(every, bool) and every > 0:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
 Since = Literal["start", "process", "boot"]
@@ -30,8 +29,7 @@ BYTES = tuple(float(1 << power) for power in range(20, 42))
 """Bucket edges for memory, from 1 MiB to 2 TiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric: its name, what it counts, and how many series it may have.
 
     `attributes` are the only keys that its points carry. `edges` belong to histograms.
