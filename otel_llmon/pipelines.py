@@ -88,7 +88,7 @@ class Pipeline(Phase):
             self._seconds = state.clock() - self._started
             if self._span is None:
                 self._measure(None)
-            if error is None:
+            if error is None and self in self._lane.present:  # a forked child's is its parent's
                 self._check_declared()
         super().__exit__(kind, error, trace_back)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -33,6 +34,19 @@ def test_a_report_says_where_the_time_went(recorder, clock):
     assert {share.name: share.share for share in report.phases} == {"extract": 0.2, "embed": 0.6, "store": 0.1}
     assert sum(share.share for share in report.phases) + report.outside == pytest.approx(1)
     assert str(report).splitlines()[1].split() == ["embed", "60.0%", "30.000", "s", "x1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_misses_no_phase_of_its_parents_run(recorder):
+    """It leaves the run without a word: which phases ran is known to its parent alone."""
+    with pipeline("ingest", ["extract"]):
+        child = os.fork()
+        if child:
+            with phase("extract"):
+                pass
+    if not child:
+        os._exit(1 if "llmon.phase.missing" in recorder.points() else 0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_phase_s_own_time_is_what_no_phase_inside_it_took(recorder, clock):
