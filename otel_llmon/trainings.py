@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -279,18 +280,6 @@ class Epoch:
             event("training.epoch", facts)
 
 
-class _Nothing:
-    """What level `disabled` hands out for a part of a run."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 class _Off(Training):
     """What level `disabled` hands out: shared, and does nothing."""
 
@@ -320,7 +309,7 @@ class _Off(Training):
         return None
 
 
-_NOTHING = _Nothing()
+_NOTHING = nullcontext()
 _OFF = _Off("")
 
 

@@ -13,7 +13,7 @@ import pytest
 from otlp import PROTOBUF, ask, get, port, post, spans
 from processes import until
 
-from otel_llmon.viewer import Viewer, serving
+from otel_llmon.viewer import Viewer, framing, serving
 from otel_llmon.viewer.intake import MAX_BODY, Intake
 
 LINE = "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
@@ -291,7 +291,7 @@ def test_bytes_of_bodies_on_their_way_are_counted(viewer):
         for _ in range(5):
             connection = stack.enter_context(closing(_connect(viewer.otlp_url)))
             connection.sendall(f"{LINE}Content-Length: {size + 1}\r\n\r\n".encode() + bytes(size))
-        assert until(lambda: intake._bytes > 5 * (size - serving.PIECE))
+        assert until(lambda: intake._bytes > 5 * (size - framing.PIECE))
         assert intake.waiting == 0
     assert until(lambda: intake._bytes == 0)
 

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from otel_llmon.viewer import queries
 from otel_llmon.viewer.errors import ViewerError
+from otel_llmon.viewer.framing import RefusedError
 from otel_llmon.viewer.queries import Page
-from otel_llmon.viewer.serving import Answer, Handler, RefusedError, Server, as_json
+from otel_llmon.viewer.serving import Answer, Handler, Server, as_json
 from otel_llmon.viewer.store import Store
 
 STATIC = Path(__file__).parent / "static"

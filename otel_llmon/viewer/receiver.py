@@ -21,8 +21,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from otel_llmon.viewer import records
 from otel_llmon.viewer.decoding import MalformedError, TooLargeError, decompressed, from_json, from_protobuf
+from otel_llmon.viewer.framing import RefusedError
 from otel_llmon.viewer.intake import MAX_BODY, FullError, Intake, Room
-from otel_llmon.viewer.serving import Answer, Handler, RefusedError, Server
+from otel_llmon.viewer.serving import Answer, Handler, Server
 from otel_llmon.viewer.store import Store, StoreError, UnfitError
 from otel_llmon.viewer.tee import Tee
 

@@ -6,7 +6,6 @@ import contextlib
 import ipaddress
 import json
 import logging
-import re
 import select
 import socket
 import sys
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from otel_llmon.viewer.errors import ViewerError
+from otel_llmon.viewer.framing import Noted, RefusedError, chunks, doubtful, exactly
 
 _log = logging.getLogger("otel_llmon")
 
@@ -42,12 +42,6 @@ LINGER = 2.0
 OVERDUE = 0.2
 """Seconds without a piece of a body, after which a connection makes room where there are too many."""
 
-PIECE = 1 << 16
-"""Bytes of a body that are read at a time."""
-
-_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n|\r?\n")
-"""A line of a head. Others (folded, a space before the colon, a bare CR) have more than one reading."""
-
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -58,15 +52,6 @@ class Answer(NamedTuple):
     type: str
     body: bytes = b""
     headers: Mapping[str, str] = {}
-
-
-class RefusedError(Exception):
-    """A request that is not answered as it wished."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
 
 
 def as_json(value: Any, status: int = 200) -> Answer:
@@ -232,14 +217,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def parse_request(self) -> bool:
         """Read the head, and refuse what no client of ours sends."""
-        stream, noted = self.rfile, _Noted(self.rfile)
+        stream, noted = self.rfile, Noted(self.rfile)
         self.rfile = cast("BufferedIOBase", noted)
         try:
             if not super().parse_request():
                 return False
         finally:
             self.rfile = stream
-        if wrong := self._doubtful(noted.lines):
+        if wrong := doubtful(self.headers, noted.lines):
             self.send_error(HTTPStatus.BAD_REQUEST, wrong)
             return False
         self.answering, self.deadline = True, float("inf")
@@ -250,21 +235,6 @@ class Handler(BaseHTTPRequestHandler):
     def handle_expect_100(self) -> bool:
         """Say nothing yet: whoever asks first whether a body is welcome hears that once its length was looked at."""
         return True
-
-    def _doubtful(self, lines: list[bytes]) -> str:
-        """Return why it is not sure where this request ends and the next begins, or nothing."""
-        for line in lines:
-            if not _FIELD.fullmatch(line):
-                return f"header {line[:60]!r}: expected name: value on one line"
-        for name in ("Host", "Content-Length", "Transfer-Encoding"):
-            if len(found := self.headers.get_all(name, [])) > 1:
-                return f"{name} {', '.join(found)[:60]!r}: expected it once"
-        coding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
-        if coding is not None and (coding.strip().lower() != "chunked" or length is not None):
-            return f"Transfer-Encoding {coding[:40]!r}: expected chunked, without Content-Length"
-        if length is not None and not (length.isascii() and length.isdigit()):
-            return f"Content-Length {length[:40]!r}: expected one number"
-        return ""
 
     def _has_body(self) -> bool:
         return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
@@ -338,7 +308,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response_only(HTTPStatus.CONTINUE)
             self.end_headers()
         self.deadline = time.monotonic() + BODY
-        yield from self._timed(_chunks(self.rfile, limit) if chunked else _exactly(self.rfile, int(length or 0)))
+        yield from self._timed(chunks(self.rfile, limit) if chunked else exactly(self.rfile, int(length or 0)))
         self.deadline = float("inf")
         self._unread = False
 
@@ -367,48 +337,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing of every request."""
-
-
-class _Noted:
-    """A stream that remembers its lines: what parses them hides how they were written."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.lines: list[bytes] = []
-
-    def readline(self, limit: int = -1) -> bytes:
-        """Return the next line."""
-        line: bytes = self._stream.readline(limit)
-        self.lines.append(line)
-        return line
-
-
-def _exactly(stream: Any, length: int) -> Iterator[bytes]:
-    while length:
-        piece = stream.read(min(length, PIECE))
-        if not piece:
-            raise EOFError("body ended early")
-        length -= len(piece)
-        yield piece
-
-
-def _chunks(stream: Any, limit: int) -> Iterator[bytes]:
-    """Yield the body of a chunked request; the trailer is dropped."""
-    while size := _size(stream.readline(1024)):
-        limit -= size
-        if limit < 0:
-            raise RefusedError(413, "body too large, send smaller batches")
-        yield from _exactly(stream, size)
-        if stream.readline(3) != b"\r\n":
-            raise RefusedError(400, "chunked body: a chunk without its end")
-    for _ in range(32):
-        if stream.readline(1024) in (b"\r\n", b"\n", b""):
-            return
-    raise RefusedError(400, "chunked body: trailer too long")
-
-
-def _size(line: bytes) -> int:
-    match = re.fullmatch(rb"([0-9a-fA-F]{1,8})(?:[ \t]*;[^\r\n]*)?\r\n", line)
-    if match is None:
-        raise RefusedError(400, "chunked body: expected a size in hex")
-    return int(match[1], 16)
