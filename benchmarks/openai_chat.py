@@ -19,7 +19,7 @@ from benchmarks.timing import Loop
 from otel_llmon.instrumentors.calls import Call
 from otel_llmon.instrumentors.openai import OpenAIInstrumentor
 from otel_llmon.instrumentors.patching import Switch
-from otel_llmon.instrumentors.streams import Flow, Over, over
+from otel_llmon.instrumentors.streams import Flow, over, over_async
 
 try:
     import httpx2 as httpx
@@ -131,7 +131,7 @@ def _read_async(items: list[Any], *, on: bool) -> None:
 
     async def read() -> None:
         inner = stream()
-        async for _ in Over(inner, _flow()) if on else inner:
+        async for _ in over_async(inner, _flow()) if on else inner:
             pass
 
     with suppress(StopIteration):
@@ -166,5 +166,7 @@ FIGURES = (
         "chunk, what is added, sampled, asynchronous",
         Loop("read()", partial(chunks, is_async=True), 2, LONG),
         Loop("read()", partial(chunks, on=False, is_async=True), 4, LONG),
+        1.0,
+        0.5 * MICROSECOND,
     ),
 )

@@ -776,6 +776,23 @@ def test_an_asynchronous_stream_that_is_left_early_ends_its_span(leave, run, rec
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_an_asynchronous_stream_may_outlive_the_run_of_its_loop(url, recorder):
+    """Its span ends when nobody holds it any more, without a loop that would run something for it."""
+    loop = asyncio.new_event_loop()
+    client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+    found = loop.run_until_complete(stream(client))
+    loop.run_until_complete(anext(found))
+    assert not recorder.finished
+    del found
+    gc.collect()
+    telemetry.settle(last=False)
+    assert only(recorder)[key.OUTCOME] == "cancellation"
+    loop.run_until_complete(client.close())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_task_that_is_cancelled_stops_its_call(streaming, local_llm, recorder):
     """While it waits for the answer, or for a chunk; neither is an error."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from otel_llmon.instrumentors import held, streams
 from otel_llmon.instrumentors.calls import Call
-from otel_llmon.instrumentors.streams import Flow, Over, over
+from otel_llmon.instrumentors.streams import Flow, over, over_async
 from otel_llmon.telemetry import state
 
 RAW = "X-Stainless-Raw-Response"
@@ -69,7 +69,7 @@ def _follow(call: Call, stream: Any) -> Any:
             (found.complete if exhausted else found.stop)()
 
     flow.undo = _when_closed(stream.response, closed, inner.ag_code if is_async else inner.gi_code)
-    stream._iterator = flow.follows(Over(inner, flow) if is_async else over(inner, flow))
+    stream._iterator = flow.follows(over_async(inner, flow) if is_async else over(inner, flow))
     return stream
 
 

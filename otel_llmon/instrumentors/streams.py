@@ -134,33 +134,20 @@ def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
     flow.complete()
 
 
-class Over:
-    """As over(), for an asynchronous iterator. A generator would need its event loop to be dropped in."""
-
-    __slots__ = ("__weakref__", "_clock", "_flow", "_inner", "_keep", "_next", "_seen")
-
-    def __init__(self, inner: AsyncIterator[Any], flow: Flow) -> None:
-        self._inner, self._flow = inner, flow
-        self._next, self._clock, self._seen, self._keep = inner.__anext__, state.clock, flow.times.append, flow.keep
-
-    def __aiter__(self) -> Over:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            item = await self._next()
-        except StopAsyncIteration:
-            self._flow.complete()
-            raise
-        except BaseException as exc:
-            self._flow.fail(exc)
-            raise
-        self._seen(self._clock())
-        self._keep(item)
-        return item
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+async def over_async(inner: AsyncIterator[Any], flow: Flow) -> AsyncIterator[Any]:
+    """As over(), for an asynchronous iterator."""
+    clock, seen, keep = state.clock, flow.times.append, flow.keep
+    try:
+        async for item in inner:
+            seen(clock())
+            keep(item)
+            yield item
+    except GeneratorExit:  # dropped, as in over()
+        raise
+    except BaseException as exc:
+        flow.fail(exc)
+        raise
+    flow.complete()
 
 
 def follow(call: Call, result: Any) -> Any:
@@ -170,7 +157,7 @@ def follow(call: Call, result: Any) -> Any:
         call.finish(result)
         return result
     flow = Flow(call)
-    return _Followed(result, flow.follows(Over(result, flow) if is_async else over(result, flow)), flow)
+    return _Followed(result, flow.follows(over_async(result, flow) if is_async else over(result, flow)), flow)
 
 
 class _Followed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take no arguments
