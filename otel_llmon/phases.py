@@ -10,24 +10,19 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Status, StatusCode
 
 from otel_llmon import metering, probes, telemetry
 from otel_llmon.context import Place, bound, leave, where
 from otel_llmon.decorating import decorated
-from otel_llmon.events import errors as _failed
 from otel_llmon.metering import _api, _bound, values
 from otel_llmon.metering.cells import HistogramSeries, Series
+from otel_llmon.outcomes import FAILURE, SUCCESS, end_span, outcome, tell_failure
 from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
-from otel_llmon.telemetry import DETAILED, PROFILING, error_type, state, told_by
+from otel_llmon.telemetry import DETAILED, PROFILING, error_type, state
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-SUCCESS, FAILURE, CANCELLATION = "success", "failure", "cancellation"
-_CANCELLED = frozenset(("CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"))
-"""Names of what ends work from outside, in asyncio, trio and Python itself; trio is not imported for its class."""
 
 
 class Watcher(Protocol):
@@ -191,7 +186,7 @@ class Phase:
         if self._outer is not None:
             self._leave(self._outer, seconds, error)
         if span is not None:
-            _end_span(span, error, getattr(self, "_more", None))
+            end_span(span, error, self._more.facts() if hasattr(self, "_more") else None)
 
     def _join(self, outer: Phase | None) -> None:
         """Take part in the run that the phase around takes part in, and let those watch who want to."""
@@ -257,7 +252,7 @@ class Phase:
             if span.get_span_context().is_valid:
                 self._token = otel_context.attach(trace.set_span_in_context(span))
         except Exception as exc:  # a sampler's or a span processor's own failure, likewise
-            _tell_failure(exc)
+            tell_failure(exc)
 
     def _step_aside(self) -> None:
         """Be current no more, while the clock runs on."""
@@ -422,22 +417,6 @@ def _named(name: Any) -> str:
     return values.text(name)
 
 
-def _end_span(span: trace.Span, error: BaseException | None, more: _More | None) -> None:
-    try:
-        if more is not None:
-            span.set_attributes(more.facts())
-        if error is not None and span.is_recording():
-            span.set_attribute(key.ERROR_TYPE, error_type(error))
-            if outcome(error) == FAILURE:
-                facts = told_by(error)
-                span.add_event("exception", facts)
-                description = f"{facts[key.EXCEPTION_TYPE]}: {facts[key.EXCEPTION_MESSAGE]}"
-                span.set_status(Status(StatusCode.ERROR, description))
-        span.end()
-    except Exception as exc:  # a span processor's own failure must not reach the caller's work
-        _tell_failure(exc)
-
-
 def _watching() -> Iterator[Watcher]:
     for reference in list(watchers):
         watcher = reference()
@@ -452,7 +431,7 @@ def _came(lane: Lane) -> None:
         try:
             watcher.came(lane.place[:2])
         except Exception as exc:  # what measures must not break what is measured
-            _tell_failure(exc, "phases")
+            tell_failure(exc, "phases")
 
 
 def _went(lane: Lane) -> None:
@@ -460,20 +439,7 @@ def _went(lane: Lane) -> None:
         try:
             watcher.went(lane.place[:2])
         except Exception as exc:
-            _tell_failure(exc, "phases")
-
-
-def _tell_failure(exc: Exception, what: str = "traces") -> None:
-    _failed.at(what).add()
-    lost = "span" if what == "traces" else "measurement"
-    telemetry.warn_once("a phase's %s is lost: %s: %s", lost, type(exc).__name__, exc)
-
-
-def outcome(error: BaseException) -> str:
-    """Return whether work that ended with this exception failed, was cancelled, or succeeded after all."""
-    if isinstance(error, SystemExit):
-        return FAILURE if error.code else SUCCESS
-    return CANCELLATION if any(kind.__name__ in _CANCELLED for kind in type(error).__mro__) else FAILURE
+            tell_failure(exc, "phases")
 
 
 class _Step:

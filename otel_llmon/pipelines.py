@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from otel_llmon import metering, telemetry
 from otel_llmon.context import Place, where
 from otel_llmon.metering import values
-from otel_llmon.phases import SUCCESS, Lane, Off, Phase
+from otel_llmon.outcomes import SUCCESS
+from otel_llmon.phases import Lane, Off, Phase
 from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows

@@ -13,7 +13,8 @@ from otel_llmon.carrying import continued, inject
 from otel_llmon.events import event
 from otel_llmon.goodput import CHECKPOINT, OTHER, PRODUCTIVE, Goodput, Productive
 from otel_llmon.metering import values
-from otel_llmon.phases import CANCELLATION, FAILURE, SUCCESS, outcome, phase
+from otel_llmon.outcomes import CANCELLATION, FAILURE, SUCCESS, outcome
+from otel_llmon.phases import phase
 from otel_llmon.pipelines import pipeline
 from otel_llmon.quantities import ACCURACY, LOSS, NORM, RATE, TRAIN
 from otel_llmon.semconv import attributes as key

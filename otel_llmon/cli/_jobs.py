@@ -10,7 +10,7 @@ from pathlib import Path
 from otel_llmon import jobs
 from otel_llmon.cli import _program
 from otel_llmon.errors import LlmonError
-from otel_llmon.phases import CANCELLATION, FAILURE, SUCCESS
+from otel_llmon.outcomes import CANCELLATION, FAILURE, SUCCESS
 
 
 def run(command: Sequence[str], environ: Mapping[str, str], name: str | None = None) -> _program.Ended:

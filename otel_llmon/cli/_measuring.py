@@ -16,7 +16,8 @@ from typing import IO, NamedTuple
 from otel_llmon import metering
 from otel_llmon.errors import LlmonError, reason
 from otel_llmon.events import event
-from otel_llmon.phases import FAILURE, SUCCESS, Phase, phase
+from otel_llmon.outcomes import FAILURE, SUCCESS
+from otel_llmon.phases import Phase, phase
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import efficiency as rows
 

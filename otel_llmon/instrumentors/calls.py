@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from otel_llmon import efficiency, events, telemetry
 from otel_llmon.context import leave, where
 from otel_llmon.instrumentors import Given, Patch, Received, content, conventions, held
-from otel_llmon.phases import CANCELLATION, FAILURE, outcome
+from otel_llmon.outcomes import CANCELLATION, FAILURE, outcome
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import DETAILED, state
 

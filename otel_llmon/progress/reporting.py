@@ -16,7 +16,7 @@ from opentelemetry.metrics import Observation
 from otel_llmon import metering, telemetry
 from otel_llmon.context import where
 from otel_llmon.events import event
-from otel_llmon.phases import FAILURE, SUCCESS, outcome
+from otel_llmon.outcomes import FAILURE, SUCCESS, outcome
 from otel_llmon.progress import screen
 from otel_llmon.progress.books import COMPLETED, OUTCOMES
 from otel_llmon.progress.course import WAITING

@@ -7,8 +7,9 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from otel_llmon import phases, telemetry
+from otel_llmon import telemetry
 from otel_llmon.context import leave
+from otel_llmon.outcomes import end_span
 from otel_llmon.progress import reporting
 from otel_llmon.progress.loops import Loop
 from otel_llmon.semconv import attributes as key
@@ -45,4 +46,4 @@ class With:
             leave(token)
         if self._span is not None:
             self._span.set_attributes(telemetry.clean(reporting.result(loop)))
-            phases._end_span(self._span, error, None)
+            end_span(self._span, error)
