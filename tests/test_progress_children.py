@@ -63,6 +63,29 @@ def test_children_count_in_their_parents_loop(program, tmp_path, how, end):
     assert not list(tmp_path.glob("llmon-progress-*"))
 
 
+@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+def test_children_count_in_parts_that_wait_for_them(program, tmp_path, how):
+    """A part begins with the first step in whichever process, and is finished once all is done; nobody ends it."""
+    parts = """
+        with Recorder() as recorder, progress(name="pages") as loop:
+            parts = [progress(total=1_005, name=name, within=loop) for name in ("odd", "even")]
+            children = [context.Process(target=work, args=(part,)) for part in parts]
+            for child in children:
+                child.start()
+                child.join()
+                recorder.points()
+                print(*(part.state for part in parts))
+            del child, children, parts
+            points = recorder.points()
+            print(*(point.attributes["llmon.state"] for point in points["llmon.progress.state"] if point.value))
+            print(sum(point.value for point in points["llmon.progress.items"]))
+"""
+    head, tail = COUNTING.index("        with Recorder()"), COUNTING.index("    if __name__") - 1
+    done = program(COUNTING[:head] + parts + COUNTING[tail:], HOW=how, TMPDIR=str(tmp_path))
+    assert done.stdout.splitlines()[1:] == ["finished finished", "finished finished finished", "2010.0"], done.stderr
+    assert done.stdout.startswith("finished ")
+
+
 def test_a_pool_counts_too(program, tmp_path):
     """Handed to each worker once, at its start."""
     pool = """

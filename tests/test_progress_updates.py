@@ -202,6 +202,14 @@ def test_a_loop_that_nobody_holds_any_more_reads_stopped(recorder):
     assert outcomes(recorder) == {"completed": 3}
 
 
+def test_a_loop_that_was_done_when_nobody_held_it_any_more_reads_finished(recorder):
+    """It was left to itself because nothing was left to do."""
+    loop = progress(total=3, name="documents")
+    loop.update(3)
+    del loop
+    assert state(recorder) == "finished"
+
+
 @pytest.mark.row("A4")
 def test_each_state_is_a_series_and_each_change_an_event(recorder, clock):
     """On the current span and as a log record."""

@@ -306,7 +306,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
 
     def __reduce__(self) -> Any:
         """Hand the counting to another process: what it gets can `update()`."""
-        loop = self._ready() if self._loop is None else self._loop
+        loop = self._ready() if self._loop is None or self._loop.state == WAITING else self._loop
         return _elsewhere, (self.name, self._total, loop.books.shared.open(), loop.books.shared.number)
 
 

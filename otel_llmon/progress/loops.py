@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from otel_llmon import telemetry
 from otel_llmon.events import errors
 from otel_llmon.progress.books import Books, Counts, Jump, Position
-from otel_llmon.progress.course import Course
+from otel_llmon.progress.course import WAITING, Course
 from otel_llmon.progress.pace import Every, Pace
 from otel_llmon.progress.tally import MOST
 from otel_llmon.progress.tree import Tree
@@ -98,6 +98,8 @@ class Loop(Course):
     def abandon(self) -> None:
         """Leave it to the parent, in a forked child."""
         self.watch = _nobody
+        if self.state == WAITING:
+            self.begin()
         self.books.hand_over()
 
     # what an iterator tells
@@ -165,8 +167,8 @@ class Loop(Course):
         """Return how far it is and what it still needs."""
         with self.books.lock:
             way, active = self.note(now), self.active(now)
-            # a loop that nobody ends is finished when all is done
-            shown = FINISHED if self.state == RUNNING and self.full is not None else self.state
+            # a loop that nobody ends, or that was dropped, is finished when all is done
+            shown = FINISHED if self.state in (RUNNING, STOPPED) and self.full is not None else self.state
             remaining = self._estimator.eta(active) if shown in (RUNNING, PAUSED) else None
             return Snapshot(
                 self.name,

@@ -115,6 +115,8 @@ def settle(*, over_only: bool = False) -> None:
     try:
         now = telemetry_state.clock()
         for loop in list(_live):
+            if loop.state == WAITING and loop.books.shared.used and loop.books.read().done:
+                begin(loop)  # a forked child has taken its first step
             if loop.state != WAITING and (loop.over or not over_only):
                 _report(loop, now)
     finally:
