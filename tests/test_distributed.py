@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry import trace
-from processes import until
+from processes import needs_instrumented_children, until
 
 from otel_llmon import carry, child_environ, continued, inject, phase, pipeline
 from otel_llmon.lifecycle.workers import detected
@@ -205,6 +205,39 @@ def test_rank_and_worker_are_resource_attributes_that_the_user_may_set_otherwise
     program("import otel_llmon as l; l.configure('job'); l.event('here')", RANK="3", WORLD_SIZE="4", **given)
     found = {(each["llmon.rank"], each["llmon.worker.id"]) for each in sink.resources("logs")}
     assert found == {("2", "2"), ("3", "mine")}
+
+
+@pytest.mark.parametrize("instrumented", [True, False])
+def test_a_spawned_worker_that_sets_its_own_rank_is_known_by_it(program, sink, instrumented):
+    """As with torch.multiprocessing: under `opentelemetry-instrument` everything stands before the rank is known."""
+    if instrumented:
+        needs_instrumented_children()
+    source = """
+        import multiprocessing, os
+        import otel_llmon as llmon
+
+        def work(rank):
+            os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
+            llmon.configure("crew", observers=())
+            list(llmon.progress(range(10), "steps"))
+            llmon.event("here")
+
+        if __name__ == "__main__":
+            llmon.configure("crew", observers=())
+            workers = [multiprocessing.get_context("spawn").Process(target=work, args=(rank,)) for rank in range(2)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            llmon.event("there")
+    """
+    given = {"OTEL_RESOURCE_ATTRIBUTES": "llmon.world_size=many", "OTEL_LLMON_OBSERVERS": ""}
+    done = program(source, instrumented=instrumented, **given)
+    assert done.returncode == 0, done.stderr
+    for signal in ("logs", "metrics"):
+        found = {(each.get("llmon.rank"), each["llmon.world_size"]) for each in sink.resources(signal)}
+        assert found >= {("0", "many"), ("1", "many")}
+    assert {each.get("llmon.rank") for each in sink.resources("logs")} == {"0", "1", None}
 
 
 def test_a_lease_has_one_holder_until_it_ends(tmp_path):

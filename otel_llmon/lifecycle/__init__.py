@@ -18,8 +18,9 @@ from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigur
 
 from otel_llmon import bridging, carrying, exporting, instrumentors, metering, observers, telemetry
 from otel_llmon.errors import LlmonError, SettingsError
-from otel_llmon.lifecycle import exits, forks, providers, routes
+from otel_llmon.lifecycle import exits, forks, providers, routes, workers
 from otel_llmon.observers import check
+from otel_llmon.semconv.attributes import SERVICE_NAME
 from otel_llmon.settings import Settings, effective
 
 SLOWER = (
@@ -115,11 +116,16 @@ class Handle:
         bridging.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
 
     def join(self, settings: Settings) -> None:
-        """Take the service's name from the first that names it, where nobody has; for all else it is too late."""
+        """Take the service's name from the first that names it, where nobody has; for all else it is too late.
+
+        Which worker this is, is found out again: one that was spawned under `opentelemetry-instrument` may have set its
+        rank only now.
+        """
+        forks.describe(self._pipes.providers.values(), workers.told())
         service = settings.service
         if service and self.settings.service is None and not _named_by_user(self._variables):
             self._variables["OTEL_SERVICE_NAME"] = os.environ["OTEL_SERVICE_NAME"] = service
-            forks.rename(self._pipes.providers.values(), service)
+            forks.describe(self._pipes.providers.values(), {SERVICE_NAME: service})
             self.settings = replace(self.settings, service=service)
         if service is None or _named_by_user(self._variables):
             settings = replace(settings, service=self.settings.service)

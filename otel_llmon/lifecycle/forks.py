@@ -19,7 +19,6 @@ from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import Resource
 
 from otel_llmon import telemetry
-from otel_llmon.semconv.attributes import SERVICE_NAME
 
 INSTANCE = "service.instance.id"
 
@@ -82,10 +81,10 @@ class Identity:
             _change(resource, {INSTANCE: self.instance, **pid})
 
 
-def rename(providers: Iterable[Any], service: str) -> None:
-    """Give these providers the name of the service."""
+def describe(providers: Iterable[Any], attributes: Mapping[str, Any]) -> None:
+    """Say something else, or more, of the service or worker that these providers report for."""
     for resource in _resources(providers):
-        _change(resource, {SERVICE_NAME: service})
+        _change(resource, attributes)
 
 
 def _change(resource: Resource, attributes: Mapping[str, Any]) -> None:

@@ -73,6 +73,12 @@ def detected(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     return found
 
 
+def told(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return the same, without what `OTEL_RESOURCE_ATTRIBUTES` says otherwise."""
+    said = {pair.partition("=")[0].strip() for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")}
+    return {key: value for key, value in detected(environ).items() if key not in said}
+
+
 def _fits(key: str, value: str) -> bool:
     return key not in NUMBERS or value.isdecimal()
 
