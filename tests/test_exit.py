@@ -188,6 +188,31 @@ def test_a_dead_collector_neither_holds_a_process_nor_changes_how_it_ends(way, d
     assert len(lines(ended.stderr, "trying on with what comes next")) <= 2  # a batch that failed before the end
 
 
+@needs_threads_at_exit
+def test_a_dead_collector_holds_a_spawned_child_once(dead, program):
+    """It has two ways out, multiprocessing's and then Python's own, and one bound for both."""
+    source = f"""
+        import multiprocessing, time
+
+        def work(left):
+            {CONFIGURE}
+            with otel_llmon.phase("operation"):
+                left.value = time.monotonic()
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            left = context.Value("d")
+            child = context.Process(target=work, args=(left,))
+            child.start()
+            child.join()
+            print(child.exitcode, time.monotonic() - left.value < 7.5)
+    """
+    ended = program(source, OTEL_EXPORTER_OTLP_ENDPOINT=dead.endpoint, OTEL_LLMON_EXIT_TIMEOUT="5")
+    assert ended.stdout == "0 True\n", ended.stderr
+    [line] = lines(ended.stderr, "not sent: ")
+    assert "1 spans" in line
+
+
 def test_a_collector_that_answers_slowly_gets_all_that_fits_into_the_time(program, sink):
     """A longer bound is used where it is needed, and the process still ends when it is done."""
     ended = program(f"{CONFIGURE}\nfrom work import work\nwork(2048)", OTEL_LLMON_EXIT_TIMEOUT="15")

@@ -94,15 +94,17 @@ def _report(pipes: Pipes, timeout: float, late: set[str]) -> None:
 class Doors:
     """Watches the ways out, for as long as there is something to flush."""
 
-    def __init__(self, flush: Callable[[], Any], stop: Callable[[], Any]) -> None:
+    def __init__(self, flush: Callable[[], bool], stop: Callable[..., Any]) -> None:
         self._flush = flush
         self._stop = stop
         self._leaving: Call | None = None
+        self._late = False
         self._process = 0
 
     def enter(self) -> None:
         """Begin in this process, which may be a forked child."""
         self._leaving = None
+        self._late = False
         self._process = os.getpid()
 
     def watch(self) -> None:
@@ -121,10 +123,12 @@ class Doors:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _at_exit(self) -> None:
-        if self._leaving is None:
-            self._stop()
-        else:  # SIGTERM came before, and what it began is not done
+        if self._leaving is not None:  # SIGTERM came before, and what it began is not done
             self._leaving.is_done()
+        elif self._late:  # a spawned child has spent its time where multiprocessing ends
+            self._stop(MOMENT)
+        else:
+            self._stop()
 
     def _watch_sigterm(self) -> None:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -154,10 +158,13 @@ class Doors:
             os.kill(os.getpid(), number)
 
     def _watch_children(self, util: Any) -> None:
-        """Flush at the end of multiprocessing's children, which leave by os._exit and run no atexit."""
+        """Flush at the end of multiprocessing's children: forked ones leave by os._exit and run no atexit."""
+
+        def flush() -> None:
+            self._late = not self._flush()
 
         def at_end(_: object = None) -> None:
-            util.Finalize(None, self._flush, exitpriority=-100)
+            util.Finalize(None, flush, exitpriority=-100)
 
         util.register_after_fork(self, at_end)
         process = sys.modules.get("multiprocessing.process")
