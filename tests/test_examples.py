@@ -23,6 +23,8 @@ from otel_llmon.viewer import Viewer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PIPELINE = [sys.executable, str(EXAMPLES / "pipeline.py")]
+DISTRIBUTED = [sys.executable, str(EXAMPLES / "distributed.py")]
+EMBEDDING = [sys.executable, str(EXAMPLES / "batch_embedding.py")]
 DEMO = [sys.executable, str(EXAMPLES / "demo.py"), "--otlp", "127.0.0.1:0", "--page", "127.0.0.1:0"]
 SERVER = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--port"]
 
@@ -233,6 +235,103 @@ def test_the_loops_telemetry_arrives(sink, program):
     told = [attributes(record) for record in sink.logs() if record.event_name == "llmon.progress"]
     assert 1 <= len(told) <= 5
     assert float(told[-1]["llmon.done"]) == 100
+
+
+@pytest.mark.parametrize("how", [(), INSTRUMENT], ids=["configured", "instrumented"])
+def test_the_workers_work_is_one_trace_and_adds_up(how, sink, program):
+    """Each chapter is handed out once, and counted inside by one of three workers; their words are those printed."""
+    with program.start([*how, *DISTRIBUTED]) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith("48,000 words in 24 chapters\nmost frequent: the and of\n\nLook at:\n")
+    [tree] = InSink(sink).trees()
+    assert sorted(set(tree.splitlines()), key=tree.index) == [
+        "words", "  library", "    chapter", "      count", "  top", "    sort",
+    ]  # fmt: skip
+    assert tree.count("    chapter\n      count\n") == 24
+    assert sink.totals("llmon.pipeline.items") == 48_000
+    assert sink.totals("llmon.progress.items") == 24
+    assert {resource.get("llmon.rank") for resource in sink.resources("spans")} == {None, "0", "1", "2"}
+    assert InSink(sink).services() == {"words", "sort"}
+    assert not sink.logs()
+
+
+def test_a_worker_that_dies_is_seen_and_nothing_is_counted_twice(sink, program):
+    """Its chapter is red and says how it died; the next attempt links to it; every chapter is counted once."""
+    with program.start([*DISTRIBUTED, "--die"]) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out[:27]) == (0, "48,000 words in 24 chapters"), err
+    assert re.fullmatch(r"worker \d ended with -9 amid chapter \('windmills', 3\); hiring another\n", err)
+    assert [told for _, told, _ in InSink(sink).logs()] == [err.strip()]
+    [failed] = [span for span in sink.spans() if span.status.code == 2]
+    assert (failed.name, attributes(failed)["error.type"]) == ("chapter", "ChildProcessError")
+    [again] = [span for span in sink.spans() if span.links]
+    assert (again.links[0].span_id, attributes(again)["llmon.attempt"]) == (failed.span_id, "2")
+    assert [span.name for span in sink.spans() if span.parent_span_id in (failed.span_id, again.span_id)] == ["count"]
+    assert sink.totals("llmon.progress.items") == 24
+    assert 48_000 - 24 * 2_000 / 3 < sink.totals("llmon.pipeline.items") < 48_000  # what the killed one had not sent
+
+
+def test_the_workers_end_with_ctrl_c(program, tmp_path):
+    """What is counted already is counted; then nobody is left, and one line says so."""
+    environ = program.environ | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    with Terminal(DISTRIBUTED, environ, tmp_path) as terminal:
+        assert terminal.shows("1 of 8"), terminal.shown
+        below = psutil.Process(terminal.process.pid).children(recursive=True)
+        terminal.press(CTRL_C)
+        assert terminal.ends() == 1
+    assert len(below) >= 3
+    assert until(lambda: not any(child.is_running() for child in below))
+    assert terminal.shown.endswith("stopped\n")
+    assert "Traceback" not in terminal.shown
+
+
+@pytest.mark.parametrize("how", [(), INSTRUMENT], ids=["configured", "instrumented"])
+def test_the_embeddings_telemetry_arrives(how, kept, program):
+    """Retries that link to what they repeat, checkpoints, what the hooks told, and what it cost."""
+    prices = {"OTEL_LLMON_PRICES": '{"cpu_hour": 3.6}', "COLUMNS": "80"}
+    with program.start([*how, *EMBEDDING], OTEL_EXPORTER_OTLP_ENDPOINT=kept.endpoint, **prices) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert re.search(r"│ embed +│ 47 +│ 12 +│", out)
+    assert "\n2,225 chunks of 2,289 embedded, " in out
+    assert re.search(r"\d s of CPU, 0\.\d{7} dollars for 1,000 chunks\n\nLook at:\n", out)
+    [tree] = kept.trees()
+    lines = [line.strip() for line in tree.splitlines()]
+    assert {name: lines.count(name) for name in set(lines)} == {
+        "embedding": 1, "read": 1, "chunk": 1, "chunks": 1,
+        "batch": 35, "batch (error)": 1, "store": 35, "embed": 35, "embed (error)": 12,
+    }  # fmt: skip
+    told = [body for _, body, _ in kept.logs()]
+    assert {body: told.count(body) for body in set(told)} == {
+        "checkpoint.saved": 35,
+        "batch.embedded": 35,
+        "batch.repeated": told.count("batch.repeated"),
+        "llmon.progress": 4,
+        "attempt 1 of 3: the model is busy": 9,
+        "attempt 2 of 3: the model is busy": 2,
+        "attempt 3 of 3: the model is busy": 1,
+    }
+    assert kept.metrics() >= {"llmon.cost", "llmon.efficiency.score", "llmon.progress.tokens", "llmon.pipeline.items"}
+
+
+def test_an_interrupted_embedding_goes_on_where_it_was(sink, program):
+    """Ctrl-C ends it in one line; the next run counts what the first one did as done, and does the others only."""
+    folder = program.folder / "vectors"
+    with program.start([*EMBEDDING, str(folder)], OTEL_SDK_DISABLED="true") as process:
+        until(lambda: process.poll() is not None or len(list(folder.glob("??????.npy"))) >= 3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.endswith("stopped; with a folder, the same command goes on from here\n")
+    assert "Traceback" not in err
+    left = 2_289 - 64 * len(list(folder.glob("??????.npy")))
+    with program.start([*EMBEDDING, str(folder)]) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert sink.totals("llmon.progress.items") == left
+    done = [point for _, metric, point in sink._points() if metric.name == "llmon.progress.done"]
+    assert max(point.as_int or point.as_double for point in done) == 2_289
 
 
 def ask(port, topic):
