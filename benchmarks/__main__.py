@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import (
+    breaker,
     collection,
     eta,
     in_place,
@@ -42,6 +43,7 @@ GROUPS = {
     "training": training,
     "viewer": viewer,
     "progress": progress,
+    "breaker": breaker,
 }
 OWN = ("in-place", "eta")
 """Groups that measure and print in their own way."""

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from otel_llmon.batches import batch as batch
+    from otel_llmon.breaker import Breaker as Breaker
     from otel_llmon.carrying import carry as carry
     from otel_llmon.carrying import child_environ as child_environ
     from otel_llmon.carrying import continued as continued
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from otel_llmon.trainings import training as training
 
 _HOMES = {
+    "Breaker": "breaker",
     "batch": "batches",
     "bind": "context",
     "carry": "carrying",
@@ -39,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Breaker",
     "batch",
     "bind",
     "carry",

@@ -15,8 +15,7 @@ def decorated(function: Any, fresh: Callable[[], Any]) -> Any:
     """Return `function` with each call in the phase that `fresh()` makes."""
     if isinstance(function, staticmethod | classmethod):
         return type(function)(decorated(function.__func__, fresh))
-    # what an object does when it is called, its class says
-    code = function if inspect.isroutine(function) or isinstance(function, functools.partial) else function.__call__
+    code = code_of(function)
     if inspect.isasyncgenfunction(code):
 
         @functools.wraps(function)
@@ -48,6 +47,11 @@ def decorated(function: Any, fresh: Callable[[], Any]) -> Any:
             return function(*args, **kwargs)
 
     return over_function
+
+
+def code_of(function: Any) -> Any:
+    """Return what runs when `function` is called: an object's class says that."""
+    return function if inspect.isroutine(function) or isinstance(function, functools.partial) else function.__call__
 
 
 def _drive(generator: Generator[Any, Any, Any], running: Any) -> Generator[Any, Any, Any]:

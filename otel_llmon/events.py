@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
@@ -127,6 +128,16 @@ def send(  # noqa: PLR0913, PLR0917  # as many as a record has; in a mapping the
             event_name=event_name,
         )
     )
+
+
+def note(name: str, facts: Mapping[str, Any]) -> None:
+    """Put an event on the current span."""
+    try:
+        span = trace.get_current_span()
+        if state.level and span.is_recording():
+            span.add_event(name, facts)
+    except Exception as exc:  # a foreign span's own failure must not reach the caller's work
+        failed("event", name, exc)
 
 
 def allowed(kind: Hashable, source: str) -> bool:

@@ -11,6 +11,7 @@ FAMILIES = (
     "phases",
     "probes",
     "progress",
+    "breaker",
     "training",
     "efficiency",
     "genai",

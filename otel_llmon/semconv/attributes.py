@@ -66,6 +66,7 @@ BENCHMARK_RATIO: Final = "llmon.benchmark.ratio"
 BENCHMARK_SECONDS: Final = "llmon.benchmark.seconds"
 BUILD: Final = "llmon.build"
 CHUNKS: Final = "llmon.stream.chunks"
+CIRCUIT: Final = "llmon.circuit"
 COMPONENT: Final = "llmon.component"
 KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
@@ -73,6 +74,8 @@ ATTEMPT: Final = "llmon.attempt"
 EPOCH: Final = "llmon.epoch"
 DONE: Final = "llmon.done"
 ETA: Final = "llmon.eta"
+FAILOVER_FROM: Final = "llmon.failover.from"
+FAILOVER_TO: Final = "llmon.failover.to"
 ITEMS: Final = "llmon.items"
 JOB_ID: Final = "llmon.job.id"
 KIND: Final = "llmon.kind"
@@ -177,11 +180,14 @@ MEANINGS: Final = {
     BENCHMARK_SECONDS: "median of the command that was measured (log records only)",
     BUILD: "name of the build that was measured",
     CHUNKS: "chunks of a stream that arrived (spans only)",
+    CIRCUIT: "name given to `Breaker()`",
     COMPONENT: "component of Conveyance's context: L, I, A or G",
     KEEP: "true on a span whose trace tail sampling must keep (spans only)",
     AFTER: "phase that ran before, though it was declared to come later (span events only)",
     ATTEMPT: "which attempt this is, from 2 on; the span links to the attempt before (spans only)",
     EPOCH: "number of the epoch (spans only)",
+    FAILOVER_FROM: "the target that was wanted (span events only)",
+    FAILOVER_TO: "the target that was taken instead (span events only)",
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
     MODEL: "the model that is trained, as `training()` was told; absent where it was not",
@@ -224,6 +230,6 @@ MEANINGS: Final = {
     PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
     SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
     SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
-    STATE: "running, paused, finished, stopped, failed or cancelled",
+    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open",
 }
 """What each key says, for the printed docs."""
