@@ -10,9 +10,11 @@ import sys
 import threading
 
 import pytest
+from opentelemetry.sdk._logs import LogRecordProcessor
 
 from otel_llmon import Breaker, breaker, phase, telemetry
 from otel_llmon.errors import CircuitOpenError, LlmonError, SettingsError
+from otel_llmon.testing import Recorder
 
 TOGETHER = 50
 PATIENCE = 20
@@ -347,6 +349,52 @@ def test_fifty_failures_at_once_open_it_once(made, recorder):
     assert len(recorder.logs()) == 1
 
 
+def test_no_lock_is_held_while_the_users_code_runs(clock):
+    """Not while a call does, nor its judge, its clock, or whoever takes the log records."""
+    free = {}
+
+    def look(what):
+        """Another thread tries to get the lock."""
+
+        def attempt():
+            got = guard._lock.acquire(timeout=1)
+            if got:
+                guard._lock.release()
+            return got
+
+        free[what] = _elsewhere(attempt)
+
+    def now():
+        look("clock")
+        return clock()
+
+    def judge(error):
+        look("errors")
+        return True
+
+    class Listening(LogRecordProcessor):
+        def on_emit(self, log_record):
+            look("log record")
+
+        def shutdown(self):
+            pass
+
+        def force_flush(self, timeout_millis=0):
+            return True
+
+    guard = Breaker("x", failures=1, errors=judge, clock=now)
+    with Recorder() as recorder:
+        recorder.logger_provider.add_log_record_processor(Listening())
+        with pytest.raises(TimeoutError), guard:
+            look("closed")
+            raise TimeoutError
+        clock.now += 30
+        guard(lambda: look("half open"))()
+        assert guard.up
+        guard.record(False)
+    assert free == dict.fromkeys(("closed", "errors", "clock", "log record", "half open"), True)
+
+
 # what counts
 
 
@@ -579,7 +627,7 @@ def test_with_may_stand_within_with(made):
 
 
 @pytest.mark.row("H16")
-def test_a_check_that_finds_the_target_down_opens_it(made, clock):
+def test_a_check_that_finds_the_target_down_opens_it(made, clock, recorder):
     """At once, for the check has its own thresholds; as long as it says so nobody tries."""
     breaker = made(failures=5, recovery=30)
     breaker.record(None)
@@ -590,6 +638,7 @@ def test_a_check_that_finds_the_target_down_opens_it(made, clock):
         assert breaker.state == "open"
         clock.now += 15
         assert not breaker.up
+    assert transitions(recorder) == {"open": 1}
     breaker.record(True)
     assert breaker.up
     work(breaker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 from dataclasses import fields
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from sink import attributes as attributes_of
 
-from otel_llmon import cli, semconv, settings
+from otel_llmon import Breaker, cli, semconv, settings
 from otel_llmon.limiting import MOST, burst
 from otel_llmon.render.docs import metrics_page
 from otel_llmon.semconv import Metric, attributes, events
@@ -189,3 +190,53 @@ def test_the_page_of_logs_names_the_defaults_that_are():
     rate = settings.Settings().event_rate
     assert f"{rate:,.0f} records a second are sent, and up to {burst(rate):,.0f} at once" in page
     assert f"the {MOST + 1:,}st on" in page
+
+
+@pytest.mark.row("H13")
+@pytest.mark.row("H15")
+def test_the_page_of_the_breaker_does_what_it_says(program):
+    """Its blocks run one after the other, with a client that is down and one that is not."""
+    ask, errors, instead = re.findall(r"```python\n(.*?)```", (DOCS / "breaker.md").read_text(), re.DOTALL)
+    clients = """
+class Client:
+    def __init__(self, error=None):
+        self.error, self.calls = error, 0
+    def chat(self, question):
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return "yes"
+
+class StatusError(Exception):
+    status_code = 404
+
+client, local_client, hosted_client = Client(TimeoutError()), Client(TimeoutError()), Client()
+
+def said(function, times):
+    for _ in range(times):
+        try:
+            yield function("Are you there?")
+        except Exception as exc:
+            yield type(exc).__name__
+"""
+    uses = """
+print(*said(ask, 7), client.calls)
+print(*said(openai(Client(StatusError()).chat), 7))
+print(*said(answer, 4), local_client.calls)
+"""
+    done = program(f"{clients}\n{ask}\n{errors}\n{instead}\n{uses}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "TimeoutError " * 5 + "CircuitOpenError CircuitOpenError 5",
+        " ".join(["StatusError"] * 7),
+        "TimeoutError TimeoutError yes yes 2",
+    ]
+
+
+def test_the_page_of_the_breaker_names_the_defaults_that_are():
+    """Each option stands in its table with what it is where nobody says it."""
+    page = (DOCS / "breaker.md").read_text()
+    for name, given in inspect.signature(Breaker.__init__).parameters.items():
+        if given.default is not inspect.Parameter.empty and name not in ("of", "clock"):
+            default = given.default.__name__ if isinstance(given.default, type) else given.default
+            assert f"| `{name}={default}` |" in page
