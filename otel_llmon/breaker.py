@@ -23,7 +23,7 @@ from otel_llmon.decorating import code_of, decorated
 from otel_llmon.errors import CircuitOpenError, SettingsError
 from otel_llmon.events import event, note
 from otel_llmon.metering import Reading, cells, values
-from otel_llmon.phases import CANCELLATION, outcome
+from otel_llmon.outcomes import CANCELLATION, outcome
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import breaker as rows
 from otel_llmon.telemetry import error_type, state
