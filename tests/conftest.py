@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import chromium, stage, visit  # noqa: F401  # fixtures of the page's tests
+from circuit import breakers  # noqa: F401  # the fixture of breakers' tests
 from processes import Program
 from sink import Sink
 
