@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -16,6 +16,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.context import bound
 from otel_llmon.limiting import MOST, Limiter
 from otel_llmon.metering import values
+from otel_llmon.semconv import Metric
 from otel_llmon.semconv.events import EVENTS, EVENTS_DROPPED, Event
 from otel_llmon.semconv.selfmetrics import SELF_ERRORS
 from otel_llmon.telemetry import state
@@ -47,6 +48,24 @@ _dropped = metering.Counter(EVENTS_DROPPED)
 limiter = Limiter(lambda: state.event_rate)
 _looked: set[tuple[str, ...]] = set()
 """Names of events of the vocabulary, each with fields that it was seen with."""
+_ways = {"counter": "add", "updowncounter": "add", "gauge": "set", "histogram": "record"}
+_declared: dict[str, dict[str, Callable[[Any, Mapping[str, Any]], None]]] = {}
+"""By the name of an event: what records each of its fields that is a metric too."""
+
+
+def declare(name: str, metrics: Mapping[str, Metric]) -> None:
+    """Record these fields of every event of this name as metrics too; a metric's attributes are other fields of it.
+
+    Events that `event_rate` leaves out are in the metrics all the same. Raises ValueError for a metric that exists and
+    is another one.
+    """
+    found = {}
+    for field, row in metrics.items():
+        instrument = metering.instrument_of(row)
+        if instrument.row != row:
+            raise ValueError(f"metric {row.name!r}: exists already and differs; give another name, or the same row")
+        found[field] = getattr(instrument, _ways[row.kind])
+    _declared[name] = found
 
 
 def event(
@@ -66,6 +85,8 @@ def event(
     try:
         if name.__class__ is not str or len(name) > values.LONGEST or not name.isascii():
             name = values.text(name)
+        if name in _declared:
+            _measure(_declared[name], attributes or {})
         if not limiter.of(name).take():
             drop(name, name)
             return
@@ -82,6 +103,12 @@ def event(
         send(telemetry.logger(), name, fields, number, word, time.time_ns(), name)
     except Exception as exc:  # a processor's bug must not reach the caller's work
         failed("event", name, exc)
+
+
+def _measure(records: dict[str, Callable[[Any, Mapping[str, Any]], None]], fields: Mapping[str, Any]) -> None:
+    for field, record in records.items():
+        if fields.get(field) is not None:
+            record(fields[field], fields)
 
 
 def _severity(name: str, severity: str) -> tuple[SeverityNumber, str]:

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from logging.config import dictConfig
 from logging.handlers import SocketHandler
 
@@ -445,3 +446,32 @@ def test_opentelemetrys_own_handler_gets_what_is_bound_and_keeps_to_the_rate(llm
     bridging.unbridge_logging()
     log.warning("after")
     assert bodies(bridged)[-1] == "after"
+
+
+def test_fields_that_are_declared_are_metrics_too(llmon_recorder, limit, rows, monkeypatch):
+    """Each of its kind, by other fields; events that the rate leaves out are in the metrics all the same."""
+    monkeypatch.setattr(events, "_declared", {})
+    events.declare("search.served", {"seconds": rows.histogram, "hits": rows.counter, "queue": rows.gauge})
+    limit(1)
+    for number in range(20):
+        event("search.served", {"seconds": 1.5, "hits": number, "queue": number, "a": "x"})
+    event("search.served", {"seconds": "slow", "hits": None})
+    event("search.begun", {"seconds": 1.5})
+    event("search.served")
+    [took] = llmon_recorder.points()["llmon.test.histogram"]
+    assert (took.count, took.sum, dict(took.attributes)) == (20, 30, {"a": "x"})
+    assert llmon_recorder.value("llmon.test.counter", {"a": "x"}) == sum(range(20))
+    assert llmon_recorder.value("llmon.test.gauge", {"a": "x"}) == 19
+    assert bodies(llmon_recorder).count("search.served") + dropped(llmon_recorder, "search.served") == 22
+    assert dropped(llmon_recorder, "search.served") > 0
+    assert (
+        llmon_recorder.value("llmon.self.refused", {"llmon.source": rows.histogram.name, "llmon.reason": "type"}) == 1
+    )
+
+
+def test_a_metric_that_is_another_one_already_cannot_be_declared(rows, monkeypatch):
+    """Two units under one name would be neither."""
+    monkeypatch.setattr(events, "_declared", {})
+    events.declare("one", {"seconds": rows.histogram})
+    with pytest.raises(ValueError, match=r"'llmon.test.histogram': exists already and differs"):
+        events.declare("other", {"bytes": replace(rows.histogram, unit="By")})

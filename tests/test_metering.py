@@ -287,6 +287,8 @@ def test_five_hundred_short_threads_leave_nothing_behind(recorder, rows):
     [point] = recorder.points()["llmon.test.histogram"]
     assert (point.count, list(point.bucket_counts)) == (500, [0, 500, 0, 0])
     assert things.bind({"a": 1})._cells == []
+    assert len(lengths.bind({"a": 1})._cells) <= 64, "where no reader asks for them"
+    lengths.bind({"a": 1}).read()
     assert lengths.bind({"a": 1})._cells == []
 
 

@@ -585,3 +585,19 @@ def test_many_loops_that_nobody_collects_leave_nothing_behind(recorder):
     assert len(reporting._live) <= reporting.CROWD
     assert outcomes(recorder) == {"completed": 2_000}
     assert not reporting._live
+
+
+def test_who_knows_only_where_it_is_may_say_that(recorder, caplog):
+    """Items and total are set; what would go back, or is no position, changes nothing and is told."""
+    with progress(name="documents") as loop:
+        loop.n, loop.total = 40, 100
+        loop.n = 50
+        loop.n = 50
+        assert outcomes(recorder) == {"completed": 50}
+        assert recorder.value(DONE, DOCUMENTS) / recorder.value(TOTAL, DOCUMENTS) == 0.5
+        loop.n = 30
+        loop.n = float("nan")
+        assert (loop.n, outcomes(recorder)) == (50, {"completed": 50})
+        assert "n is 50 and cannot go back to 30; nothing changed" in caplog.text
+        with pytest.raises(TypeError, match="n="):
+            loop.n = "60"

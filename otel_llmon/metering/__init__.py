@@ -269,12 +269,8 @@ class Histogram(Instrument[HistogramSeries]):
 
     def _new(self, attributes: Mapping[str, Any]) -> HistogramSeries:
         series = HistogramSeries(attributes, self.refuse, () if _bound.exponential else self.row.edges)
-        self._route(series)
-        return series
-
-    def _route(self, series: HistogramSeries) -> None:
-        series.binned = _bound.binned
         series.also = self.fallback
+        return series
 
     def route(self) -> None:
         """Send what comes from now on where the provider's readers want it."""
@@ -287,7 +283,7 @@ class Histogram(Instrument[HistogramSeries]):
                 explicit_bucket_boundaries_advisory=None if _bound.exponential else list(self.row.edges),
             ).record
         for series in self.all():
-            self._route(series)
+            series.also = self.fallback
 
 
 class _Bound:
@@ -295,7 +291,6 @@ class _Bound:
 
     provider: Any = "nobody has asked yet"  # neither None nor a provider, so that the first use binds
     meter: metrics.Meter | None = None
-    binned = True
     plain = False
     exponential = False
 
@@ -368,7 +363,6 @@ def _readers_of(provider: Any) -> None:
     readers = list(getattr(getattr(provider, "_measurement_consumer", None), "_reader_storages", ()))
     binned = [hasattr(getattr(reader, "_exporter", None), "takes_binned_histograms") for reader in readers]
     unread = not connected() or (not readers and hasattr(provider, "_measurement_consumer"))
-    _bound.binned = unread or any(binned)
     _bound.plain = not unread and not (binned and all(binned))
 
 
@@ -384,9 +378,9 @@ def falls_back() -> bool:
 
 def _inspect() -> None:
     """Follow readers that were added to the provider later."""
-    before = _bound.binned, _bound.plain
+    before = _bound.plain
     _readers_of(metrics.get_meter_provider())
-    if (_bound.binned, _bound.plain) != before:
+    if _bound.plain is not before:
         with cells.lock:
             for instrument in _instruments.values():
                 if isinstance(instrument, Histogram):

@@ -226,15 +226,13 @@ class _HistogramCell:
 class HistogramSeries(Series[_HistogramCell]):
     """A distribution over fixed edges, or over exponential buckets where there are no edges.
 
-    `also` is called with every value where a reader of the provider takes no binned histograms; `binned` is False
-    where no reader does.
+    `also` is called with every value where a reader of the provider takes no binned histograms.
     """
 
-    __slots__ = ("_base", "_witnesses", "also", "binned", "edges")
+    __slots__ = ("_base", "_witnesses", "also", "edges")
 
     def __init__(self, attributes: Mapping[str, Any], refuse: Refuse, edges: tuple[float, ...]) -> None:
         self.edges = edges
-        self.binned = True
         self.also: Also | None = None
         super().__init__(attributes, refuse)
 
@@ -299,12 +297,12 @@ class HistogramSeries(Series[_HistogramCell]):
         return self._refuse(value)
 
     def _pass_on(self, value: Any, span: trace.Span | None) -> bool:
-        """Give `value` to the SDK; return whether some reader takes it from the cells as well."""
+        """Give `value` to the SDK; return whether it is one."""
         number = self._accepted(value)
         if number is None or self.also is None:
             return False
         self.also(number, self.attributes, None if span is None else trace.set_span_in_context(span))
-        return self.binned
+        return True
 
     def _empty(self) -> _HistogramCell:
         return _HistogramCell([0] * (len(self.edges) + 1) if self.edges else defaultdict(int))

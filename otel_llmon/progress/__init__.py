@@ -247,8 +247,16 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
 
     @property
     def n(self) -> float:
-        """Items that are done, those of an earlier run among them."""
+        """Items that are done, those of an earlier run among them. May be set by whoever knows it, to more only."""
         return self._initial if self._loop is None else self._loop.done()
+
+    @n.setter
+    def n(self, n: float) -> None:
+        done, n = self.n, given.amount(n, "n", self.name)
+        if n < done:
+            telemetry.warn_once("progress %r: n is %g and cannot go back to %g; nothing changed", self.name, done, n)
+        else:
+            self.update(n - done)
 
     @property
     def total(self) -> float | None:

@@ -76,13 +76,19 @@ DONE: Final = "llmon.done"
 ETA: Final = "llmon.eta"
 FAILOVER_FROM: Final = "llmon.failover.from"
 FAILOVER_TO: Final = "llmon.failover.to"
+INPUT_SHAPE: Final = "llmon.input.shape"
+INPUT_TYPE: Final = "llmon.input.type"
 ITEMS: Final = "llmon.items"
 JOB_ID: Final = "llmon.job.id"
 KIND: Final = "llmon.kind"
 LOCAL_RANK: Final = "llmon.local_rank"
 MODEL: Final = "llmon.model"
+MODEL_PARAMETERS: Final = "llmon.model.parameters"
+MODEL_TYPE: Final = "llmon.model.type"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
+OUTPUT_SHAPE: Final = "llmon.output.shape"
+OUTPUT_TYPE: Final = "llmon.output.type"
 PART: Final = "llmon.part"
 PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
@@ -188,9 +194,15 @@ MEANINGS: Final = {
     EPOCH: "number of the epoch (spans only)",
     FAILOVER_FROM: "the target that was wanted (span events only)",
     FAILOVER_TO: "the target that was taken instead (span events only)",
+    INPUT_SHAPE: "sizes of what a model was given, one for each dimension; -1 where one is open (spans only)",
+    INPUT_TYPE: "type of its elements: float32, int64, ... (spans only)",
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
     MODEL: "the model that is trained, as `training()` was told; absent where it was not",
+    MODEL_PARAMETERS: "parameters of the model (spans only)",
+    MODEL_TYPE: "class of the model (spans only)",
+    OUTPUT_SHAPE: "sizes of what a model gave, likewise (spans only)",
+    OUTPUT_TYPE: "type of its elements (spans only)",
     PART: "part of the efficiency score: utilization, success or throughput",
     DONE: "items that a loop has behind it (spans and log records only)",
     ETA: "seconds that a loop still needs (log records only)",
