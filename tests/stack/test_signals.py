@@ -48,6 +48,7 @@ def test_every_row_arrives_under_its_spelling(stack, program):
     until(lambda: wanted <= found())
 
 
+@pytest.mark.row("X7")
 def test_a_metric_leads_to_its_trace_and_the_trace_to_its_logs(stack, program):
     """Exemplar, trace and log carry one trace id."""
     done = program(JOINED, **stack.environ)
@@ -62,19 +63,35 @@ def test_a_metric_leads_to_its_trace_and_the_trace_to_its_logs(stack, program):
     assert line.span_id == exemplar.span_id
 
 
-@pytest.mark.parametrize("query", ["traces_span_metrics_calls_total", "traces_service_graph_request_total"])
-def test_the_collector_counts_spans_too(stack, program, query):
+@pytest.mark.row("X8")
+def test_the_collector_counts_spans_and_who_calls_whom(stack, program):
     """For services that have traces only, and for Jaeger's Monitor tab."""
-    program(
+    done = program(
         """
+        import contextlib
         import otel_llmon
         from opentelemetry import trace
 
         otel_llmon.configure("edge")
-        tracer = trace.get_tracer("app")
-        with tracer.start_as_current_span("GET /", kind=trace.SpanKind.CLIENT, attributes={"peer.service": "store"}):
-            pass
+        tracer, kind, peer = trace.get_tracer("app"), trace.SpanKind.CLIENT, {"peer.service": "store"}
+        for number in range(10):
+            with contextlib.suppress(OSError):
+                with tracer.start_as_current_span(f"GET /{number % 2}", kind=kind, attributes=peer):
+                    if number < 3:
+                        raise OSError
         """,
         **stack.environ,
     )
-    assert until(lambda: stack.prometheus.query(query).series, 60)
+    assert done.returncode == 0, done.stderr
+    calls = 'sum by (span_name, status_code) (traces_span_metrics_calls_total{service_name="edge"})'
+
+    def counted():
+        found = stack.prometheus.query(calls)
+        return {(one.labels["span_name"], one.labels["status_code"].rpartition("_")[2]): one.value for one in found}
+
+    expected = {("GET /0", "UNSET"): 3, ("GET /0", "ERROR"): 2, ("GET /1", "UNSET"): 4, ("GET /1", "ERROR"): 1}
+    assert until(lambda: counted() == expected)
+    took = 'sum(traces_span_metrics_duration_seconds_count{service_name="edge"})'
+    assert stack.prometheus.query(took).value == 10
+    who = 'sum(traces_service_graph_request_total{client="edge",server="store"})'
+    assert until(lambda: stack.prometheus.query(who).value == 10, 60)
