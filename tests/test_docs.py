@@ -170,6 +170,7 @@ def test_the_page_of_logs_does_what_it_says(program, sink):
         ("no such key", "ERROR", {}),
         ("checkpoint.saved", "INFO", {"step": "300", "path": "runs/7/300.pt"}),
         ("error", "ERROR", {"operation": "read config"}),
+        ("search.served", "INFO", {"seconds": "0.3", "hits": "12", "index": "papers"}),
         ("queued", "WARNING", bound),
         ("request.served", "INFO", bound),
         ("embedded", "INFO", {"documents": "32", "seconds": "1.7"}),
@@ -178,10 +179,35 @@ def test_the_page_of_logs_does_what_it_says(program, sink):
         ("embedded", "SUCCESS", {"documents": "32"}),
         ("embedded", "INFO", {"documents": "32"}),
     ]
+    assert sink.totals("app.search.hits") == 12
     assert [fields["exception.type"] for _, _, fields in found if "exception.type" in fields] == [
         "KeyError",
         "ValueError",
     ]
+
+
+def test_the_page_of_phases_does_what_it_says(program, sink):
+    """Its blocks run one after the other; the program reads what is exported, and shapes are on the spans."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "phases.md").read_text(), re.DOTALL)
+    done = program("import otel_llmon\notel_llmon.configure('app')\n" + "\n".join(blocks))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ingest: ")
+    assert " documents/s\n" in done.stdout
+    assert "96 documents\n" in done.stdout
+    [forward] = [span for span in sink.spans() if span.name == "forward"]
+    assert attributes_of(forward)["llmon.input.type"] == "float64"
+    assert attributes_of(forward).keys() >= {"llmon.input.shape", "llmon.output.shape"}
+
+
+@pytest.mark.row("K7")
+def test_the_page_of_profiles_leads_to_tools_that_take_a_running_program():
+    """For time and for memory; nothing of ours wraps them."""
+    page = (DOCS / "profiling.md").read_text()
+    [heap] = [line for line in page.splitlines() if "heap dump" in line]
+    assert "[`memray attach PID`](https://bloomberg.github.io/memray/" in heap
+    [time] = [line for line in page.splitlines() if "where is the time spent" in line]
+    assert "--pid PID`](https://github.com/benfred/py-spy)" in time
+    assert "heap" not in cli.COMMANDS
 
 
 def test_the_page_of_logs_names_the_defaults_that_are():

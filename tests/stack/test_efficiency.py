@@ -181,9 +181,9 @@ def test_an_execution_is_told_in_seconds_dollars_and_shares(ran, ask):
     assert ask(f"sum({weighted})") == pytest.approx(0.74)
 
 
-@pytest.mark.row("F12", "F13", "F15")
+@pytest.mark.row("F12", "F13", "F14", "F15")
 def test_conveyance_halves_when_time_doubles(ran, ask, stack):
-    """Its parts recombine; without W it is 0; the view of efficiency is C over T."""
+    """Its parts recombine; without W it is 0; efficiency is C over T, and capability does not know of T."""
     ran(CONVEYED, OTEL_LLMON_CONVEYANCE_ALPHA="2")
     c = {name: f'llmon_conveyance{{service_name="conveyed",llmon_phase="{name}"}}' for name in ("once", "slower")}
     assert ask(c["once"]) == pytest.approx(0.8 * 0.9 * 0.5 / 30 * 0.75**2)
@@ -192,6 +192,8 @@ def test_conveyance_halves_when_time_doubles(ran, ask, stack):
     slower = f"({w} * {r} * {h} / {t} * {x} ^ {a}) and on (llmon_phase) {c['slower']}"
     assert ask(slower) == pytest.approx(0.8 * 0.9 * 0.5 / 60 * 0.75**2)
     assert ask(f"{c['once']} / llmon_conveyance_t_seconds") == pytest.approx(0.006750 / 30)
+    for series in c.values():
+        assert ask(f"{series} * llmon_conveyance_t_seconds / 60") == pytest.approx(0.8 * 0.9 * 0.5 / 60 * 0.75**2)
     assert ask('llmon_conveyance_context{llmon_component="G",llmon_phase="once"}') == pytest.approx(0.6)
     assert stack.prometheus.query('llmon_conveyance{llmon_phase="nothing"}').value == 0
 

@@ -286,6 +286,34 @@ def test_events_of_the_vocabulary_are_found_by_their_fields(stack, program):
     assert until(lambda: stack.jaeger.trace(slower.trace_id)).root.name == "search"
 
 
+@pytest.mark.row("L2")
+def test_a_declared_event_is_a_line_and_a_metric(stack, program):
+    """The same numbers, and by the same field; an event that is not declared is a line alone."""
+    run(
+        program,
+        stack,
+        "declared",
+        """
+    from otel_llmon import events
+    from otel_llmon.semconv import Metric
+
+    SECONDS = Metric("app.performance.duration", "histogram", "s", "How long it took.", ("stage",), (0.1, 1.0))
+    PAGES = Metric("app.performance.pages", "counter", "{page}", "Pages.", ("stage",))
+    events.declare("performance", {"seconds": SECONDS, "pages": PAGES})
+    for number in range(1, 6):
+        llmon.event("performance", {"seconds": number / 8, "pages": number, "stage": "embed"})
+        llmon.event("other", {"seconds": number, "stage": "embed"})
+    """,
+    )
+    lines = until(lambda: len(found := stack.loki.lines('{service_name="declared"} |= "performance"')) == 5 and found)
+    assert {line.attributes["stage"] for line in lines} == {"embed"}
+    logged = sum(float(line.attributes["seconds"]) for line in lines)
+    mine = '{service_name="declared",stage="embed"}'
+    assert until(lambda: stack.prometheus.query(f"app_performance_duration_seconds_sum{mine}").value) == logged == 1.875
+    assert stack.prometheus.query(f"app_performance_duration_seconds_count{mine}").value == 5
+    assert stack.prometheus.query(f"app_performance_pages_total{mine}").value == 15
+
+
 @pytest.mark.row("L17")
 def test_a_flood_of_a_million_is_counted_to_the_last(stack, program):
     """The program goes on, what it says beside arrives, and reported and dropped together are what was said."""

@@ -140,6 +140,27 @@ def test_a_job_that_is_killed_is_counted(stack, program):
     assert (line.attributes["run"], line.attributes["reason"]) == ("finetune", "was ended by SIGKILL")
 
 
+def test_a_loss_that_is_no_number_is_counted_and_told(stack, program):
+    """By what it was of; the gauge falls silent, and the first one is an event."""
+    source = """
+    import otel_llmon as llmon
+
+    llmon.configure("diverging")
+    with llmon.training("finetune", model="tiny") as run:
+        run.step(0.5, grad_norm=1.0)
+        for wrong in ("nan", "inf"):
+            run.step(float(wrong), grad_norm=float("nan"))
+    """
+    done = program(source, **stack.environ)
+    assert done.returncode == 0, done.stderr
+    counted = 'sum by (llmon_quantity) (llmon_training_not_finite_total{service_name="diverging"})'
+    found = until(lambda: stack.prometheus.query(counted).series)
+    assert {series.labels["llmon_quantity"]: series.value for series in found} == {"loss": 2, "gradient_norm": 2}
+    assert stack.prometheus.query('llmon_training_loss{service_name="diverging"}').series == ()
+    [line] = until(lambda: stack.loki.lines('{service_name="diverging"} |= `training.diverged`'))
+    assert (line.level, line.attributes["loss"]) == ("ERROR", "nan")
+
+
 @pytest.mark.row("T7")
 @pytest.mark.timeout(240)
 def test_a_trainer_of_transformers_arrives(stack, program):
