@@ -410,3 +410,38 @@ def test_children_count_in_their_parents_loop(stack, program):
     mine = '{service_name="family",llmon_operation="pages"}'
     assert until(lambda: asked(stack, f"llmon_progress_items_total{mine}") == 1_000)
     assert asked(stack, 'llmon_progress_state{service_name="family",llmon_state="finished"}') == 1
+
+
+@pytest.mark.row("A15")
+def test_what_an_operation_takes_is_read_beside_it_and_never_by_an_update(stack, steps):
+    """CPU and memory join the loop by the instance, peaks are on the span around it, and no update reads anything."""
+    run = steps(
+        "taking",
+        """
+    import sys, threading
+    main, read = threading.get_ident(), []
+
+    def look(event, arguments):
+        if threading.get_ident() == main and event in ("open", "os.scandir", "subprocess.Popen", "ctypes.dlopen"):
+            read.append(arguments[0])
+
+    with phase("load", probes=("cpu", "memory")), progress(total=100_001, name="rows") as loop:
+        loop.update()
+        sys.addaudithook(look)
+        for _ in range(100_000):
+            loop.update()
+        Path("read").write_text(repr(read))
+        told("loaded")
+    """,
+        OTEL_LLMON_OBSERVERS="process",
+    )
+    with run.at("loaded"):
+        assert (run.folder / "read").read_text() == "[]"
+        running = 'llmon_progress_done{service_name="taking",llmon_operation="rows"} > 0'
+        for taken in ("process_memory_usage_bytes", 'process_cpu_time_seconds_total{cpu_mode="user"}'):
+            joined = f"{taken} and on (service_instance_id) ({running})"
+            assert until(lambda joined=joined: asked(stack, joined)) > 0
+    assert run.process.wait(20) == 0
+    trace = until(lambda: stack.jaeger.find("taking", start=time.time() - 600, end=time.time() + 10))[0]
+    assert trace.root.attributes["llmon.memory.peak"] > 2**20
+    assert trace.root.attributes["llmon.cpu.utilization.mean"] > 0
