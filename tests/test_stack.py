@@ -46,8 +46,12 @@ def test_no_statement_fails_open(collector):
 
 def test_nothing_waits_in_memory_only(collector):
     """No batch processor, which acknowledges before it has sent; queues on disk, and no end of trying."""
-    assert not [name for name in collector.get("processors") or {} if name.startswith("batch")]
+    for pipeline in collector["service"].get("pipelines", {}).values():
+        if any(name.startswith("batch") for name in pipeline.get("processors", ())):
+            assert all(name.startswith("file/") for name in pipeline["exporters"]), "of a copy nobody waits for"
     for name, exporter in (collector.get("exporters") or {}).items():
+        if name.startswith("file/"):  # it has neither; what it would wait for is the same disk
+            continue
         assert exporter["retry_on_failure"]["max_elapsed_time"] == 0
         if not name.startswith("load_balancing"):  # it has its own, in memory, and says so
             assert exporter["sending_queue"]["storage"] == "file_storage/queue"
@@ -55,10 +59,12 @@ def test_nothing_waits_in_memory_only(collector):
 
 
 def test_every_pipeline_is_bounded(collector):
-    """The memory limiter comes first wherever something comes in."""
+    """The memory limiter comes first wherever something comes in; what a switch does not say is the base's."""
+    base = yaml.safe_load((CONFIG / "collector.yaml").read_text())["service"]["pipelines"]
     for name, pipeline in collector["service"].get("pipelines", {}).items():
-        if "otlp" in pipeline.get("receivers", ()) or "memory_limiter" in pipeline.get("processors", ()):
-            assert pipeline["processors"][0] == "memory_limiter", name
+        known = base.get(name, {}) | pipeline
+        if "otlp" in known.get("receivers", ()) or "memory_limiter" in known.get("processors", ()):
+            assert known["processors"][0] == "memory_limiter", name
 
 
 @pytest.mark.parametrize("name", WITH)
@@ -67,8 +73,18 @@ def test_a_switch_keeps_what_the_base_does(name):
     base = yaml.safe_load((CONFIG / "collector.yaml").read_text())["service"]["pipelines"]
     more = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["service"].get("pipelines", {})
     for pipeline, changed in more.items():
-        before, after = base[pipeline].get("processors", []), changed["processors"]
-        assert [each for each in after if each in before] == before
+        for part, after in changed.items():
+            before = base.get(pipeline, {}).get(part, [])
+            assert [each for each in after if each in before] == before
+
+
+def test_switches_do_not_undo_one_another():
+    """Of two files that set the same list of a pipeline the Collector takes the later one's."""
+    parts = []
+    for name in WITH:
+        pipelines = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["service"].get("pipelines", {})
+        parts += [(pipeline, part) for pipeline, changed in pipelines.items() for part in changed]
+    assert len(parts) == len(set(parts))
 
 
 def test_the_files_read_the_ports_that_up_sets():
@@ -146,7 +162,7 @@ def test_status_and_down_without_anything_started(llmon, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "environ", "said"),
     [
-        (("--with", "magic"), {}, "'magic': expected redaction, tail-sampling or gateway"),
+        (("--with", "magic"), {}, "'magic': expected redaction, tail-sampling, gateway, files or logs"),
         (("--native", "--data", "/proc/none"), {}, "give another folder"),
         (("--host", "no.such.host.invalid"), {}, "give an address of this machine"),
         (("--host", "203.0.113.5"), {}, "give an address of this machine"),

@@ -15,7 +15,7 @@ from typing import Literal
 
 from otel_llmon.errors import LlmonError, reason
 
-WITH = ("redaction", "tail-sampling", "gateway")
+WITH = ("redaction", "tail-sampling", "gateway", "files", "logs")
 """Concerns that can be switched on: files in `collector-config/` that are given to the Collector after its own."""
 
 LISTENING = {
