@@ -75,7 +75,7 @@ def inside(lines, resource, scope, items):
     return [each for line in lines for one in line.get(resource, ()) for part in one[scope] for each in part[items]]
 
 
-@pytest.mark.row("B6")
+@pytest.mark.row("B6", "L4")
 @pytest.mark.timeout(180)
 def test_a_run_stands_in_the_files_as_it_does_in_the_stores(servers, program):
     """Each line is OTLP's JSON; spans, counts and lines are those of the run."""

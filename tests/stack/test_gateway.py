@@ -103,10 +103,8 @@ def test_what_agents_hand_on_to_a_gateway_is_added_up_by_prometheus(stack, colle
     )
     assert {series.labels["site"] for series in sites} == {"left", "right"}
     certificate = str(folder / "tls.crt")
-    known = {
-        "OTEL_EXPORTER_OTLP_CERTIFICATE": certificate,
-        "REQUESTS_CA_BUNDLE": certificate,
-    }  # requests prefers its own
+    # requests prefers its own variable, where that is set
+    known = {"OTEL_EXPORTER_OTLP_CERTIFICATE": certificate, "REQUESTS_CA_BUNDLE": certificate}
     done = program(WORKER, OTEL_EXPORTER_OTLP_ENDPOINT=f"https://{gateway}:4318", **known)
     assert "not sent: 20 spans" in done.stderr
     assert "Unauthorized" in done.stderr

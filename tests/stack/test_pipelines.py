@@ -222,6 +222,8 @@ def test_latency_and_throughput_are_read_by_phase(measured, stack, truth):
     items = 'sum by (llmon_phase) (llmon_pipeline_items_total{service_name="measured"})'
     pace = by(stack, "llmon_phase", f"{items} / sum by (llmon_phase) (histogram_sum({TOOK}))")
     assert pace == {name: pytest.approx(1500 / truth[name].sum()) for name in truth}
+    slowest = stack.prometheus.query(f"bottomk(1, {items} / sum by (llmon_phase) (histogram_sum({TOOK})))")
+    assert [series.labels["llmon_phase"] for series in slowest] == ["embed"]
     run = 'sum(histogram_sum(llmon_pipeline_duration_seconds{service_name="measured"}))'
     whole = truth["chunk"].sum() + truth["embed"].sum() + 60
     assert stack.prometheus.query(f"sum({items}) / {run}").value == pytest.approx(3000 / whole)

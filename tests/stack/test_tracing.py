@@ -47,6 +47,12 @@ SPANS = """
         profile.dump_stats("work.prof")
         work.set({"llmon.profile.file": os.path.abspath("work.prof")})
 
+    def look(items):
+        trace.get_current_span().add_event("looked", {"items": len(items)})
+
+    with llmon.batch([1, 2, 3], "score", before=look, after=look):
+        pass
+
     attempt = None
     for number in range(3):
         try:
@@ -93,7 +99,7 @@ def spans(stack, tmp_path_factory):
     done = Program(folder, "")(SPANS, instrumented=True, OTEL_SERVICE_NAME="spans", **stack.environ)
     assert done.returncode == 0, done.stderr
     found = {}
-    for trace in traces(stack, "spans", least=6):
+    for trace in traces(stack, "spans", least=7):
         found.setdefault(trace.root.name, []).insert(0, trace)
     return found, done.stdout
 
@@ -156,6 +162,14 @@ def test_a_retry_leads_to_the_attempt_before(spans):
         (first.trace_id, first.span_id),
         (second.trace_id, second.span_id),
     ]
+
+
+def test_a_batch_is_a_span_with_its_items_and_what_its_hooks_said(spans):
+    """Before the work and after it."""
+    found, _ = spans
+    [trace] = found["score"]
+    assert trace.root.attributes["llmon.items.score"] == 3
+    assert [(event.name, event.attributes) for event in trace.root.events] == [("looked", {"items": 3})] * 2
 
 
 @pytest.mark.row("X2")
