@@ -9,7 +9,6 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from logging.config import dictConfig
 from logging.handlers import SocketHandler
 
@@ -474,4 +473,4 @@ def test_a_metric_that_is_another_one_already_cannot_be_declared(rows, monkeypat
     monkeypatch.setattr(events, "_declared", {})
     events.declare("one", {"seconds": rows.histogram})
     with pytest.raises(ValueError, match=r"'llmon.test.histogram': exists already and differs"):
-        events.declare("other", {"bytes": replace(rows.histogram, unit="By")})
+        events.declare("other", {"bytes": rows.histogram._replace(unit="By")})
