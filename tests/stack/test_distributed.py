@@ -121,21 +121,28 @@ def test_forked_workers_are_instances_and_nothing_counts_twice(stack, program):
     command = program.command(FORKING)
     with program.start(command, OTEL_METRIC_EXPORT_INTERVAL="500", **stack.environ) as parent:
         assert sorted(parent.stdout.readline() for _ in range(4)) == [f"{rank}\n" for rank in range(4)]
-
-        def by_instance(query):
-            found = stack.prometheus.query(f"sum by (service_instance_id) ({query})")
-            return {series.labels["service_instance_id"]: series.value for series in found}
-
-        dug = 'llmon_phase_duration_seconds_count{service_name="forked",llmon_phase="dig"}'
-        assert sorted(until(lambda: len(found := by_instance(dug)) == 4 and found).values()) == [25] * 4
-        planned = by_instance(dug.replace('"dig"', '"plan"'))
-        assert list(planned.values()) == [10]
-        assert not set(planned) & set(by_instance(dug))
-        metres = '{service_name="forked",llmon_operation="metres"}'
-        assert until(lambda: len(by_instance(f"llmon_progress_total{metres}")) == 4)
-        assert until(lambda: sorted(by_instance(f"llmon_progress_done{metres}").values()) == [5, 15, 25, 35])
-        assert sorted(by_instance(f"llmon_progress_items_total{metres}").values()) == [5, 15, 25, 35]
-        assert set(by_instance(f"llmon_progress_total{metres}").values()) == {100}
-        (program.folder / "seen").touch()
+        try:
+            assert_each_counts_its_own(stack)
+        finally:
+            (program.folder / "seen").touch()
         _, err = parent.communicate(timeout=30)
     assert parent.returncode == 0, err
+
+
+def assert_each_counts_its_own(stack):
+    """Four workers dug and none of them planned; each is where it said it is."""
+
+    def by_instance(query):
+        found = stack.prometheus.query(f"sum by (service_instance_id) ({query})")
+        return {series.labels["service_instance_id"]: series.value for series in found}
+
+    dug, planned = (
+        f'llmon_phase_duration_seconds_count{{service_name="forked",llmon_phase="{name}"}}' for name in ("dig", "plan")
+    )
+    assert sorted(until(lambda: len(found := by_instance(dug)) == 4 and found).values()) == [25] * 4
+    assert list(by_instance(planned).values()) == [10]
+    assert not set(by_instance(planned)) & set(by_instance(dug))
+    metres = '{service_name="forked",llmon_operation="metres"}'
+    assert until(lambda: sorted(by_instance(f"llmon_progress_done{metres}").values()) == [5, 15, 25, 35])
+    assert sorted(by_instance(f"llmon_progress_items_total{metres}").values()) == [5, 15, 25, 35]
+    assert list(by_instance(f"llmon_progress_total{metres}").values()) == [100] * 4
