@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # loaded by the first report
-    from otel_llmon.reports import Report
+from otel_llmon.reports import Report, Share
 
 
 class Tally:
@@ -84,8 +82,6 @@ class Run:
 
     def report(self, pipeline: str, seconds: float) -> Report:
         """Return what is over by now; where phases ran side by side, shares are those of their summed time."""
-        from otel_llmon.reports import Report, Share
-
         with self._lock:
             tallies = dict(self._tallies)
         own = sum(tally.own for tally in tallies.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 from otel_llmon.metering.cells import LARGEST_INT
@@ -30,9 +31,7 @@ def plain(value: Any, longest: int = LONGEST) -> Any:
 
 def _own(value: Any) -> Any:
     """Return the Python number in a number of numpy or of its like."""
-    from numbers import Number
-
-    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+    return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
 
 
 def text(value: Any, longest: int = LONGEST) -> str:

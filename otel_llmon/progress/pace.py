@@ -61,9 +61,7 @@ class Every:
     @classmethod
     def of(cls, every: int | str | timedelta) -> Self:
         """Return it for a number of items, or a time like `30s` or `5min`; raise ValueError or TypeError for others."""
-        from datetime import timedelta
-
-        if isinstance(every, timedelta) and every > timedelta():
+        if hasattr(every, "total_seconds") and every.total_seconds() > 0:
             return cls(None, every.total_seconds())
         if isinstance(every, int) and not isinstance(every, bool) and every > 0:
             return cls(every, None)
@@ -71,7 +69,7 @@ class Every:
             found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", every.strip())
             if found and float(found[1]) > 0:
                 return cls(None, float(found[1]) * _UNITS[found[2]])
-        elif not isinstance(every, int | timedelta):
+        elif not isinstance(every, int) and not hasattr(every, "total_seconds"):
             raise TypeError(f"every={every!r}: expected a number of items, or a time such as '30s' or '5min'")
         raise ValueError(f"every={every!r}: expected a number of items, or a time such as '30s' or '5min'")
 
