@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What the phases of one name did in a run."""
 
     name: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's count() is nothing that a share needs
     seconds: float
     own: float
     """Seconds that no phase inside it took."""
@@ -22,19 +21,18 @@ class Share:
     """Most bytes of memory that the process held during one of them, where a probe saw it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """A run of a pipeline, told when it was asked for: after the run, or of what is over by then."""
 
     pipeline: str
     seconds: float
-    phases: tuple[Share, ...] = ()
+    phases: tuple[Share, ...]
     """The one that took the most time of its own comes first."""
-    outside: float = 0.0
+    outside: float
     """Part of the time that was spent in no phase."""
-    items: Mapping[str, float] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    misplaced: tuple[tuple[str, str], ...] = ()
+    items: Mapping[str, float]
+    missing: tuple[str, ...]
+    misplaced: tuple[tuple[str, str], ...]
     """Phases that began after one that was declared to come later, with that one's name."""
 
     @property
