@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from otel_llmon import metering, telemetry
 from otel_llmon.context import Place, where
 from otel_llmon.metering import values
 from otel_llmon.outcomes import SUCCESS
 from otel_llmon.phases import Lane, Off, Phase
-from otel_llmon.reports import Report
 from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
 from otel_llmon.telemetry import state
+
+if TYPE_CHECKING:
+    from otel_llmon.reports import Report
 
 _run_duration = metering.Histogram(rows.PIPELINE_DURATION)
 _runs_active = metering.Presence(rows.PIPELINE_ACTIVE)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from otel_llmon.reports import Report, Share
+if TYPE_CHECKING:
+    from otel_llmon.reports import Report
 
 
 class Tally:
@@ -82,6 +85,8 @@ class Run:
 
     def report(self, pipeline: str, seconds: float) -> Report:
         """Return what is over by now; where phases ran side by side, shares are those of their summed time."""
+        from otel_llmon.reports import Report, Share
+
         with self._lock:
             tallies = dict(self._tallies)
         own = sum(tally.own for tally in tallies.values())
@@ -99,3 +104,12 @@ class Run:
             self.missing(),
             self.misplaced(),
         )
+
+
+def _before_fork() -> None:
+    """Load what is loaded late: amid another thread's import of it, a child would wait for the end of that for ever."""
+    import otel_llmon.reports  # noqa: F401
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from otel_llmon import jobs, metering, quantities, telemetry
 from otel_llmon.carrying import continued, inject
@@ -17,10 +17,12 @@ from otel_llmon.outcomes import CANCELLATION, FAILURE, SUCCESS, outcome
 from otel_llmon.phases import phase
 from otel_llmon.pipelines import pipeline
 from otel_llmon.quantities import ACCURACY, LOSS, NORM, RATE, TRAIN
-from otel_llmon.reports import Report
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import training as rows
 from otel_llmon.telemetry import error_type, state
+
+if TYPE_CHECKING:
+    from otel_llmon.reports import Report
 
 _epoch = metering.Gauge(rows.TRAINING_EPOCH)
 _checkpoints = metering.Counter(rows.TRAINING_CHECKPOINTS)

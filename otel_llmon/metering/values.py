@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 from otel_llmon.metering.cells import LARGEST_INT
@@ -30,8 +29,8 @@ def plain(value: Any, longest: int = LONGEST) -> Any:
 
 
 def _own(value: Any) -> Any:
-    """Return the Python number in a number of numpy or of its like."""
-    return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
+    """Return the Python value in a scalar of numpy, torch or their like."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def text(value: Any, longest: int = LONGEST) -> str:

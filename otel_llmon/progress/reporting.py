@@ -230,7 +230,7 @@ def _facts(loop: Loop, shot: Snapshot) -> dict[str, Any]:
 
 def _before_fork() -> None:
     """See that children can count: a loop under way is theirs too."""
-    import otel_llmon.scores.eta  # noqa: F401  # amid another thread's import of it, a child would wait for its end
+    import otel_llmon.scores.eta  # noqa: F401  # as in runs
 
     try:
         for loop in list(_live):
