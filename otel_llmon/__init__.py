@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from otel_llmon.lifecycle import configure as configure
     from otel_llmon.lifecycle import shutdown as shutdown
     from otel_llmon.observers import gauge as gauge
+    from otel_llmon.observers.snapshots import snapshot as snapshot
     from otel_llmon.phases import phase as phase
     from otel_llmon.pipelines import pipeline as pipeline
     from otel_llmon.progress import progress as progress
@@ -37,6 +38,7 @@ _HOMES = {
     "pipeline": "pipelines",
     "progress": "progress",
     "shutdown": "lifecycle",
+    "snapshot": "observers.snapshots",
     "training": "trainings",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "pipeline",
     "progress",
     "shutdown",
+    "snapshot",
     "training",
 ]
 

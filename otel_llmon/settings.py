@@ -49,8 +49,12 @@ class Settings:
         metadata=_row(forms.one_of(get_args(Level)), "how much is measured; `OTEL_SDK_DISABLED=true` means `disabled`"),
     )
     observers: tuple[str, ...] = field(
-        default=("host", "process"),
-        metadata=_row(forms.NAMES, "sources that are read on the observers' beat"),
+        default=("auto",),
+        metadata=_row(
+            forms.NAMES,
+            "what is read on the observers' beat: `auto` (host and process; in a container cgroup and process),"
+            " names of observers, or of their groups, such as `host.memory`",
+        ),
     )
     observer_interval: float = field(
         default=10.0,

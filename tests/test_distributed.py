@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import sys
@@ -241,15 +242,45 @@ def test_a_spawned_worker_that_sets_its_own_rank_is_known_by_it(program, sink, i
 
 
 def test_a_lease_has_one_holder_until_it_ends(tmp_path):
-    """Another service's lease is another one."""
-    first, second, other = Lease("a", tmp_path), Lease("a", tmp_path), Lease("b", tmp_path)
+    """Another service's lease is another one. Who did not get it asks again after half a second."""
+    now = [0.0]
+    first, second, other = (Lease(name, tmp_path, lambda: now[0]) for name in ("a", "a", "b"))
     assert first.held()
     assert first.held()
     assert not second.held()
     assert other.held()
     first.release()
+    assert not second.held()
+    now[0] += 1
     assert second.held()
     assert not first.held()
+
+
+def test_who_shares_a_lease(tmp_path):
+    """Programs that send to the same place, of whatever name; those that say nothing of it are strangers."""
+    there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318"}
+    assert Lease.of(there | {"OTEL_SERVICE_NAME": "x"}) is Lease.of(there | {"OTEL_SERVICE_NAME": "y"})
+    assert Lease.of(there | {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://b:4318"}) is not Lease.of(there)
+    assert Lease.of({"OTEL_SERVICE_NAME": "x"}) is not Lease.of({"OTEL_SERVICE_NAME": "y"})
+    assert Lease.of({}) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_does_not_keep_its_parents_lease(tmp_path):
+    """It may live on when the parent is gone, and never ask."""
+    lease, began, end = Lease("a", tmp_path), os.pipe(), os.pipe()
+    assert lease.held()
+    child = os.fork()
+    if not child:
+        os.write(began[1], b"x")
+        os.read(end[0], 1)
+        os._exit(0)
+    os.read(began[0], 1)
+    os.close(lease._file)  # as the end of the process does
+    lease._file = -1
+    assert Lease("a", tmp_path).held()
+    os.write(end[1], b"x")
+    os.waitpid(child, 0)
 
 
 def test_where_no_lock_can_be_made_everybody_counts(tmp_path):
@@ -257,6 +288,7 @@ def test_where_no_lock_can_be_made_everybody_counts(tmp_path):
     assert Lease("a", tmp_path / "missing").held()
 
 
+@pytest.mark.row("C32")
 def test_of_four_workers_one_reports_the_machine_and_when_it_ends_another_does(program, sink):
     """All of them report themselves; the first to come holds the lease."""
     source = "import time; import otel_llmon as l; l.configure('counted-once'); time.sleep(60)"

@@ -68,7 +68,7 @@ def refusal(environ=None, file=None):
 def test_without_a_word_the_defaults_are_in_force():
     """An empty environment and no file give the defaults."""
     assert Settings.load({}) == Settings()
-    assert Settings().observers == ("host", "process")
+    assert Settings().observers == ("auto",)
     assert Settings().level == "detailed"
 
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 from otel_llmon import metering, telemetry
@@ -22,6 +21,7 @@ from otel_llmon.metering import Reading, values
 from otel_llmon.semconv import Metric
 
 OBSERVERS = {
+    "cgroup": "otel_llmon.observers.cgroup",
     "efficiency": "otel_llmon.observers.efficiency",
     "host": "otel_llmon.observers.host",
     "process": "otel_llmon.observers.process",
@@ -202,24 +202,25 @@ if hasattr(os, "register_at_fork"):
 def attach(*observers: str | Any, every: float | None = None) -> None:
     """Read these observers on the beat: names out of OBSERVERS, or modules with ROWS and `observe()` or `watch()`.
 
+    A name may be followed by one of the observer's groups (`host.memory`), and `auto` means what fits the place.
     Raises SettingsError for a name that is not known.
     """
-    check(*observers)
+    from otel_llmon.observers.sources import sources
+
+    wanted = sources(observers)
     if every is not None:
         sampler.beat = every
-    for observer in observers:
-        module = import_module(OBSERVERS[observer]) if isinstance(observer, str) else observer
-        name = observer if isinstance(observer, str) else module.__name__
+    for name, make in wanted.items():
         if name not in sampler.sources:
-            observe = module.watch() if hasattr(module, "watch") else module.observe
-            sampler.add(_Source(name, observe, {row.name: row for row in module.ROWS}))
+            observe, rows = make()
+            sampler.add(_Source(name, observe, {row.name: row for row in rows}))
 
 
 def check(*observers: str | Any) -> None:
     """Raise SettingsError where one of these is a name that is not known."""
-    for name in observers:
-        if isinstance(name, str) and name not in OBSERVERS:
-            raise SettingsError(f"observer {name!r}: expected one of {', '.join(OBSERVERS)}")
+    from otel_llmon.observers.sources import sources
+
+    sources(observers)
 
 
 def detach_all() -> None:

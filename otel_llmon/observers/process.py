@@ -1,18 +1,30 @@
-"""This process: CPU, memory, threads and open files, through psutil."""
+"""This process: CPU, memory, threads, open files, disk, page faults, context switches and the garbage collector.
+
+On Linux most of it is one `getrusage()`, and the rest two files of /proc that stay open; elsewhere psutil is asked.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from otel_llmon.metering import Reading
-from otel_llmon.observers.host import imported
+from otel_llmon.observers import cgroup, sockets
+from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil
+from otel_llmon.observers.sockets import Connections
 from otel_llmon.semconv import process as rows
-from otel_llmon.semconv.attributes import CPU_MODE
+from otel_llmon.semconv.attributes import CPU_MODE, DISK_DIRECTION, GC_GENERATION, PAGING_FAULT, PROCESS_SWITCH
 
-ROWS = (
+if sys.platform != "win32":
+    import resource
+
+MODES = ("user", "system")
+_ROWS = (
     rows.PROCESS_CPU_TIME,
     rows.PROCESS_CPU_UTILIZATION,
     rows.PROCESS_MEMORY_USAGE,
@@ -20,37 +32,181 @@ ROWS = (
     rows.PROCESS_THREADS,
     rows.PROCESS_FILES,
     rows.PROCESS_UPTIME,
+    rows.PROCESS_SWITCHES,
+    rows.PROCESS_FAULTS,
+    rows.PROCESS_DISK_IO,
 )
-MODES = ("user", "system")
+_SECTOR = 512
+"""Bytes of a block as getrusage() counts them on Linux; elsewhere it counts operations."""
 
 
-def watch(psutil: Any = None, clock: Callable[[], float] = time.monotonic) -> Callable[[], Iterable[Reading]]:
-    """Return an observer of this process. Utilization needs two readings, so the first pass leaves it out."""
-    source = psutil or imported()
-    process: Any = None
-    before: tuple[float, dict[str, float]] | None = None
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What this process uses, and has used since it started; what the system does not tell is None or empty."""
 
-    def observe() -> Iterator[Reading]:
-        nonlocal process, before
-        if process is None or process.pid != os.getpid():  # a forked child takes over its parent's observer
-            process, before = source.Process(), None
-        with process.oneshot():
-            times, memory = process.cpu_times(), process.memory_info()
-            threads, started = process.num_threads(), process.create_time()
-            files = process.num_fds() if hasattr(process, "num_fds") else None
-        now = clock(), {mode: getattr(times, mode) for mode in MODES}
-        for mode, seconds in now[1].items():
-            yield Reading(rows.PROCESS_CPU_TIME, seconds, {CPU_MODE: mode})
-        if before is not None and now[0] > before[0]:
-            capacity = (now[0] - before[0]) * (source.cpu_count() or 1)
-            for mode, seconds in now[1].items():
-                yield Reading(rows.PROCESS_CPU_UTILIZATION, (seconds - before[1][mode]) / capacity, {CPU_MODE: mode})
-        before = now
-        yield Reading(rows.PROCESS_MEMORY_USAGE, memory.rss)
-        yield Reading(rows.PROCESS_MEMORY_VIRTUAL, memory.vms)
-        yield Reading(rows.PROCESS_THREADS, threads)
-        if files is not None:
-            yield Reading(rows.PROCESS_FILES, files)
-        yield Reading(rows.PROCESS_UPTIME, max(time.time() - started, 0.0))
+    cpu_time: Mapping[str, float]
+    cpu_utilization: Mapping[str, float]
+    memory: int
+    virtual: int
+    threads: int
+    files: int | None
+    uptime: float
+    switches: Mapping[str, int]
+    faults: Mapping[str, int]
+    disk_io: Mapping[str, int]
 
-    return observe
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Python's garbage collector, generation by generation."""
+
+    collections: tuple[int, ...]
+    collected: tuple[int, ...]
+    uncollectable: tuple[int, ...]
+
+
+def watch(
+    proc: str = "/proc",
+    *,
+    linux: bool = LINUX,
+    clock: Callable[[], float] = time.monotonic,
+    cpus: Callable[[], float] = cgroup.cpus,
+) -> Group[Usage]:
+    """Return the group of what this process uses. `cpus` says how many CPUs are the whole of its utilization."""
+    statm, source = File(f"{proc}/self/statm", 128), psutil()
+    owner, begun, window, process = 0, 0.0, Window(2, clock), source.Process()
+
+    def read() -> Usage:
+        nonlocal owner, begun, window, process
+        if owner != os.getpid():  # a forked child takes over its parent's observer
+            owner, process = os.getpid(), source.Process()
+            begun = clock() - _age(proc, process, linux=linux)
+            window = Window(len(MODES), clock, begun)
+        found = _linux(proc, statm) if linux else _foreign(process)
+        elapsed, spent = window.since(found["cpu_time"])
+        whole = elapsed * cpus()
+        return Usage(
+            **found
+            | {
+                "cpu_time": dict(zip(MODES, found["cpu_time"], strict=True)),
+                "cpu_utilization": {mode: part / whole for mode, part in zip(MODES, spent, strict=True)}
+                if whole
+                else {},
+                "uptime": clock() - begun,
+            }
+        )
+
+    return Group(_ROWS, read, _tell, [statm] if linux else [])
+
+
+def watch_collector() -> Group[Collector]:
+    """Return the group of the garbage collector."""
+
+    def read() -> Collector:
+        stats = gc.get_stats()
+        words = ("collections", "collected", "uncollectable")
+        return Collector(*(tuple(generation[word] for generation in stats) for word in words))
+
+    def tell(collector: Collector) -> Iterator[Reading]:
+        for row, counts in (
+            (rows.GC_COLLECTIONS, collector.collections),
+            (rows.GC_COLLECTED, collector.collected),
+            (rows.GC_UNCOLLECTABLE, collector.uncollectable),
+        ):
+            for generation, count in enumerate(counts):
+                yield Reading(row, count, {GC_GENERATION: generation})
+
+    return Group((rows.GC_COLLECTIONS, rows.GC_COLLECTED, rows.GC_UNCOLLECTABLE), read, tell)
+
+
+GROUPS: Mapping[str, Callable[[], Group[Any]]] = {
+    "usage": watch,
+    "gc": watch_collector,
+    "connections": sockets.watch_own,
+}
+USUAL = ("usage", "gc")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """This process as it was read last."""
+
+    usage: Usage | None = None
+    gc: Collector | None = None
+    connections: Connections | None = None
+
+
+SNAPSHOT = Process
+
+
+def _linux(proc: str, statm: File) -> dict[str, Any]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    virtual, resident = statm.read().split(None, 2)[:2]
+    return {
+        "cpu_time": (used.ru_utime, used.ru_stime),
+        "memory": int(resident) * _PAGE,
+        "virtual": int(virtual) * _PAGE,
+        "threads": os.stat(f"{proc}/self/task").st_nlink - 2,  # noqa: PTH116  # a folder for each thread: adding them up is dearer
+        "files": _open_files(proc),
+        "switches": {"voluntary": used.ru_nvcsw, "involuntary": used.ru_nivcsw},
+        "faults": {"major": used.ru_majflt, "minor": used.ru_minflt},
+        "disk_io": {"read": used.ru_inblock * _SECTOR, "write": used.ru_oublock * _SECTOR},
+    }
+
+
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def _open_files(proc: str) -> int:
+    """Return how many descriptors are open; Linux tells since 6.2 without listing them."""
+    return os.stat(f"{proc}/self/fd").st_size or len(os.listdir(f"{proc}/self/fd")) - 1  # noqa: PTH116, PTH208  # as above
+
+
+def _foreign(process: Any) -> dict[str, Any]:
+    with process.oneshot():
+        times, memory = process.cpu_times(), process.memory_info()
+        switches = process.num_ctx_switches()
+        return {
+            "cpu_time": (times.user, times.system),
+            "memory": memory.rss,
+            "virtual": memory.vms,
+            "threads": process.num_threads(),
+            "files": process.num_fds() if hasattr(process, "num_fds") else None,
+            "switches": {"voluntary": switches.voluntary, "involuntary": switches.involuntary},
+            "faults": {},
+            "disk_io": _foreign_io(process),
+        }
+
+
+def _foreign_io(process: Any) -> dict[str, int]:
+    if not hasattr(process, "io_counters"):  # as on macOS
+        return {}
+    counted = process.io_counters()
+    return {"read": counted.read_bytes, "write": counted.write_bytes}
+
+
+def _age(proc: str, process: Any, *, linux: bool) -> float:
+    """Return for how long this process has run, by a clock that nobody sets where there is one."""
+    if not linux:
+        return max(time.time() - float(process.create_time()), 0.0)
+    with open(f"{proc}/self/stat", "rb") as file:  # noqa: PTH123  # no Path at a fork
+        ticks = int(file.read().rpartition(b")")[2].split()[19])
+    return max(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
+
+
+def _tell(usage: Usage) -> Iterator[Reading]:
+    for row, key, values in (
+        (rows.PROCESS_CPU_TIME, CPU_MODE, usage.cpu_time),
+        (rows.PROCESS_CPU_UTILIZATION, CPU_MODE, usage.cpu_utilization),
+        (rows.PROCESS_SWITCHES, PROCESS_SWITCH, usage.switches),
+        (rows.PROCESS_FAULTS, PAGING_FAULT, usage.faults),
+        (rows.PROCESS_DISK_IO, DISK_DIRECTION, usage.disk_io),
+    ):
+        for name, value in values.items():
+            yield Reading(row, value, {key: name})
+    yield Reading(rows.PROCESS_MEMORY_USAGE, usage.memory)
+    yield Reading(rows.PROCESS_MEMORY_VIRTUAL, usage.virtual)
+    yield Reading(rows.PROCESS_THREADS, usage.threads)
+    if usage.files is not None:
+        yield Reading(rows.PROCESS_FILES, usage.files)
+    yield Reading(rows.PROCESS_UPTIME, usage.uptime)

@@ -17,6 +17,8 @@ FAMILIES = (
     "genai",
     "host",
     "process",
+    "cgroup",
+    "hardware",
     "events",
     "selfmetrics",
 )

@@ -9,21 +9,38 @@ CODE_FUNCTION: Final = "code.function.name"
 CODE_LINE: Final = "code.line.number"
 CODE_STACKTRACE: Final = "code.stacktrace"
 CPU_MODE: Final = "cpu.mode"
+CPU_NUMBER: Final = "cpu.logical_number"
+DISK_DIRECTION: Final = "disk.io.direction"
 ERROR_TYPE: Final = "error.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 EXCEPTION_TYPE: Final = "exception.type"
+HW_ID: Final = "hw.id"
+HW_NAME: Final = "hw.name"
+HW_TYPE: Final = "hw.type"
 HTTP_STATUS: Final = "http.response.status_code"
 EVENT_NAME: Final = "otel.event.name"
 K8S_NAMESPACE: Final = "k8s.namespace.name"
 K8S_NODE: Final = "k8s.node.name"
 K8S_POD: Final = "k8s.pod.name"
+GC_GENERATION: Final = "cpython.gc.generation"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
+NETWORK_DIRECTION: Final = "network.io.direction"
+NETWORK_INTERFACE: Final = "network.interface.name"
+NETWORK_STATE: Final = "network.connection.state"
+NETWORK_TRANSPORT: Final = "network.transport"
+PAGING_FAULT: Final = "system.paging.fault.type"
+PAGING_STATE: Final = "system.paging.state"
 QUANTILE: Final = "quantile"
+PROCESS_SWITCH: Final = "process.context_switch.type"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 SERVICE_NAME: Final = "service.name"
+SYSTEM_DEVICE: Final = "system.device"
+SYSTEM_FILESYSTEM_STATE: Final = "system.filesystem.state"
+SYSTEM_FILESYSTEM_TYPE: Final = "system.filesystem.type"
 SYSTEM_MEMORY_STATE: Final = "system.memory.state"
+SYSTEM_MOUNTPOINT: Final = "system.filesystem.mountpoint"
 VCS_REVISION: Final = "vcs.ref.head.revision"
 
 GEN_AI_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
@@ -93,6 +110,7 @@ PART: Final = "llmon.part"
 PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
+PRESSURE_KIND: Final = "llmon.pressure"
 QUANTITY: Final = "llmon.quantity"
 RANK: Final = "llmon.rank"
 RATE: Final = "llmon.rate"
@@ -102,6 +120,7 @@ SIGNAL: Final = "llmon.signal"
 SOURCE: Final = "llmon.source"
 SPLIT: Final = "llmon.split"
 STATE: Final = "llmon.state"
+WINDOW: Final = "llmon.window"
 WORKER_ID: Final = "llmon.worker.id"
 WORLD_SIZE: Final = "llmon.world_size"
 
@@ -130,6 +149,25 @@ MEANINGS: Final = {
     CODE_FUNCTION: "function that logged (log records only)",
     CODE_LINE: "line that logged (log records only)",
     CODE_STACKTRACE: "how the program came to the line, where `stack_info` asked for it (log records only)",
+    CPU_NUMBER: "number of the logical CPU; only with `host.cpus`",
+    DISK_DIRECTION: "read or write",
+    GC_GENERATION: "0, 1 or 2",
+    HW_ID: "what tells a component from others of its type",
+    HW_NAME: "what a person calls the component",
+    HW_TYPE: "cpu or gpu",
+    NETWORK_DIRECTION: "receive or transmit",
+    NETWORK_INTERFACE: "name of the interface; only with `host.interfaces`",
+    NETWORK_STATE: "established, listen, time_wait, ...",
+    NETWORK_TRANSPORT: "tcp or udp",
+    PAGING_FAULT: "major, where a disk had to be read, or minor",
+    PAGING_STATE: "used or free",
+    PRESSURE_KIND: "some: at least one task waited; full: all of them did",
+    PROCESS_SWITCH: "voluntary, where a thread waited for something, or involuntary",
+    SYSTEM_DEVICE: "name of the disk; only with `host.disks`, and on filesystems",
+    SYSTEM_FILESYSTEM_STATE: "used, free or reserved (for root)",
+    SYSTEM_FILESYSTEM_TYPE: "ext4, xfs, overlay, ...",
+    SYSTEM_MOUNTPOINT: "folder at which the filesystem is seen",
+    WINDOW: "1m, 5m or 15m: what the average goes back to",
     CPU_MODE: "what the CPU was doing: user, system, idle, iowait, ...",
     ERROR_TYPE: "class of the exception that ended the work",
     EXCEPTION_MESSAGE: "what a logged exception said (log records only)",

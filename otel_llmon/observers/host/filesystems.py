@@ -1,0 +1,111 @@
+"""Filesystems on disks of the machine: the space of each, as `df` says it.
+
+Network filesystems are never asked: they may hang.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_llmon.errors import NoDataError
+from otel_llmon.metering import Reading
+from otel_llmon.observers.reading import LINUX, Group, psutil
+from otel_llmon.semconv import host as rows
+from otel_llmon.semconv.attributes import (
+    SYSTEM_DEVICE,
+    SYSTEM_FILESYSTEM_STATE,
+    SYSTEM_FILESYSTEM_TYPE,
+    SYSTEM_MOUNTPOINT,
+)
+
+LOOK_AGAIN = 60.0
+"""Seconds after which the list of what is mounted is read again."""
+
+_FULL_BY_NATURE = ("squashfs", "iso9660", "erofs", "udf")
+_WITHOUT_DEVICE = ("zfs", "overlay")
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """Bytes of one filesystem by state, which add up to all there is."""
+
+    mountpoint: str
+    device: str
+    type: str
+    usage: Mapping[str, int]
+
+    @property
+    def utilization(self) -> float:
+        """Return the share that is used of what programs may use, as `df` does: what is reserved is not to be had."""
+        return self.usage["used"] / (self.usage["used"] + self.usage["free"] or 1)
+
+
+def watch(
+    proc: str = "/proc", *, linux: bool = LINUX, clock: Callable[[], float] = time.monotonic
+) -> Group[tuple[Filesystem, ...]]:
+    """Return the group of the filesystems; one that vanishes is left out."""
+    mounted: list[tuple[str, str, str]] = []
+    looked = float("-inf")
+
+    def read() -> tuple[Filesystem, ...]:
+        nonlocal looked
+        if clock() - looked > LOOK_AGAIN:
+            looked = clock()
+            mounted[:] = local(Path(proc, "self/mounts").read_text("utf-8", "replace")) if linux else _foreign()
+        found = tuple(one for where in mounted if (one := _asked(*where)) is not None)
+        if not found:
+            raise NoDataError("no filesystems")
+        return found
+
+    return Group((rows.FILESYSTEM_USAGE, rows.FILESYSTEM_UTILIZATION), read, _tell)
+
+
+def local(mounts: str) -> list[tuple[str, str, str]]:
+    """Return device, mount point and type of what lies on disks here, each device once; the root comes first."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for line in mounts.splitlines():
+        device, place, kind = (_unescaped(word) for word in line.split(" ")[:3])
+        counts = device.startswith("/dev/") or kind == "zfs" or (kind in _WITHOUT_DEVICE and place == "/")
+        if not counts or kind in _FULL_BY_NATURE or not Path(place).is_dir():
+            continue
+        if device not in found or len(place) < len(found[device][1]):
+            found[device] = device, place, kind
+    return sorted(found.values(), key=lambda one: one[1])
+
+
+def _unescaped(word: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
+
+
+def _asked(device: str, place: str, kind: str) -> Filesystem | None:
+    try:
+        if not hasattr(os, "statvfs"):
+            usage = psutil().disk_usage(place)
+            return Filesystem(place, device, kind, {"used": usage.used, "free": usage.free})
+        said = os.statvfs(place)
+    except OSError:  # unmounted since the list was read
+        return None
+    size = said.f_frsize
+    states = {
+        "used": (said.f_blocks - said.f_bfree) * size,
+        "free": said.f_bavail * size,
+        "reserved": (said.f_bfree - said.f_bavail) * size,
+    }
+    return Filesystem(place, device, kind, states) if said.f_blocks else None
+
+
+def _foreign() -> list[tuple[str, str, str]]:
+    return [(one.device, one.mountpoint, one.fstype) for one in psutil().disk_partitions(all=False)]
+
+
+def _tell(filesystems: tuple[Filesystem, ...]) -> Iterator[Reading]:
+    for one in filesystems:
+        where = {SYSTEM_DEVICE: one.device, SYSTEM_MOUNTPOINT: one.mountpoint, SYSTEM_FILESYSTEM_TYPE: one.type}
+        for state, size in one.usage.items():
+            yield Reading(rows.FILESYSTEM_USAGE, size, {SYSTEM_FILESYSTEM_STATE: state, **where})
+        yield Reading(rows.FILESYSTEM_UTILIZATION, one.utilization, {SYSTEM_FILESYSTEM_STATE: "used", **where})

@@ -1,0 +1,116 @@
+"""What observers of the machine, the process and the container read with: kept files, windows of time, and groups."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from otel_llmon.metering import Reading
+from otel_llmon.probes.files import Kept
+from otel_llmon.semconv import Metric
+
+LINUX = sys.platform == "linux"
+SHORTEST = 1.0
+"""Seconds that a window has at least: the kernel counts CPU time in steps of 10 ms, which in less are most of it."""
+
+State = TypeVar("State")
+
+
+class File:
+    """A file of /proc or /sys that is read again and again: opened at the first reading, and anew in a forked child."""
+
+    def __init__(self, path: str | os.PathLike[str], size: int = 4096) -> None:
+        self.path = os.fspath(path)
+        self._size = size
+        self._kept: Kept | None = None
+        self._owner = 0
+
+    def read(self) -> bytes:
+        """Return all of it. What /proc/self opens is the opener's, not a child's."""
+        if self._kept is None or self._owner != os.getpid():
+            self.forget()
+            self._kept, self._owner = Kept(self.path), os.getpid()
+        found = self._kept.read(self._size)
+        while len(found) == self._size:
+            self._size *= 2
+            found = self._kept.read(self._size)
+        if not found:  # what a kernel tells is never nothing: this descriptor is another's by now
+            raise ValueError(f"{self.path}: empty")
+        return found
+
+    def forget(self) -> None:
+        """Open it again at the next reading, as when a program has closed a descriptor that it did not know."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+
+class Window:
+    """How much counters have grown lately: since the newest reading before this one that is at least a second old."""
+
+    def __init__(self, size: int, clock: Callable[[], float] = time.monotonic, began: float | None = None) -> None:
+        self._clock, self._size = clock, size
+        self._kept: list[tuple[float, Sequence[float]]] = [] if began is None else [(began, (0.0,) * size)]
+
+    def since(self, values: Sequence[float]) -> tuple[float, list[float]]:
+        """Return the seconds of the window, and by how much each value grew.
+
+        At first that is since `began`, when all of them were nothing; where that is not known, nothing in no time.
+        """
+        now = self._clock()
+        while len(self._kept) > 1 and now - self._kept[1][0] >= SHORTEST:
+            del self._kept[0]
+        if not self._kept:
+            self._kept.append((now, values))
+        began, before = self._kept[0]
+        if now - self._kept[-1][0] >= SHORTEST:
+            self._kept.append((now, values))
+        # a counter of the kernel may step back by a tick (iowait does); what went back was not used
+        return now - began, [max(value - old, 0.0) for value, old in zip(values, before, strict=True)]
+
+
+class _Forgets(Protocol):
+    def forget(self) -> None:
+        """Open again at the next reading."""
+
+
+class Group(Generic[State]):
+    """A part of an observer: it reads its state as a frozen dataclass, and tells that as readings."""
+
+    def __init__(
+        self,
+        rows: Iterable[Metric],
+        read: Callable[[], State],
+        tell: Callable[[State], Iterable[Reading]],
+        files: Iterable[_Forgets] = (),
+    ) -> None:
+        self.rows = tuple(rows)
+        self.last: State | None = None
+        self._read, self._tell, self._files = read, tell, tuple(files)
+
+    def read(self) -> State:
+        """Read now; where that fails, once more from files that are opened again."""
+        self.last = None
+        try:
+            self.last = self._read()
+        except (OSError, ValueError, LookupError):
+            if not self._files:
+                raise
+            for file in self._files:
+                file.forget()
+            self.last = self._read()
+        return self.last
+
+    def __call__(self) -> Iterable[Reading]:
+        """Read now, and tell what was read."""
+        return self._tell(self.read())
+
+
+def psutil() -> Any:
+    """Return psutil, loaded by whoever attaches: a child forked amid an import in another thread never sees its end."""
+    import psutil
+
+    return psutil

@@ -1,0 +1,107 @@
+"""What the observers' names stand for: `host` for its usual groups, `host.cpu` for one, `auto` for what fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from otel_llmon.errors import SettingsError
+from otel_llmon.metering import Reading
+from otel_llmon.observers import OBSERVERS, Observe
+from otel_llmon.observers.lease import Lease
+from otel_llmon.semconv import Metric
+
+AUTO = "auto"
+"""Stands for what fits the place: the machine, or the container where there is one, and the process."""
+
+Made = tuple[Observe, Iterable[Metric]]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An observer that is silent where another process of this machine reports what one process is to report."""
+
+    observe: Observe
+    lease: Lease
+
+    def __call__(self) -> Iterable[Reading]:
+        """Read, if the lease is ours."""
+        return self.observe() if self.lease.held() else ()
+
+
+def sources(observers: Iterable[str | Any]) -> dict[str, Callable[[], Made]]:
+    """Return how each source that these names stand for is made, by its full name: `host.memory`, `efficiency`.
+
+    Raises SettingsError for a name that is not known.
+    """
+    found: dict[str, Callable[[], Made]] = {}
+    wanted: dict[str, list[str]] = {}
+    for observer in observers:
+        if not isinstance(observer, str):
+            found[observer.__name__] = partial(_whole, observer)
+            continue
+        for name in usual() if observer == AUTO else (observer,):
+            whole, _, group = name.partition(".")
+            wanted.setdefault(whole, []).extend(_groups(whole, group))
+    for name, groups in wanted.items():
+        module = import_module(OBSERVERS[name])
+        given = groups or [""]
+        covered = {old for new, old in getattr(module, "INSTEAD", {}).items() if new in given}
+        for group in dict.fromkeys(given):
+            if group not in covered:
+                found[f"{name}.{group}" if group else name] = partial(_part if group else _whole, module, group)
+    return found
+
+
+def usual() -> tuple[str, ...]:
+    """Return what `auto` stands for here. In a container the machine is somebody else's to report."""
+    from otel_llmon.observers import cgroup
+
+    if cgroup.contained():
+        return "cgroup", "process"
+    return ("host", "cgroup", "process") if cgroup.limited() else ("host", "process")
+
+
+def everything() -> Iterator[str]:
+    """Yield the names of all there is to read: an observer's groups, but for those that stand in for others."""
+    for name, place in OBSERVERS.items():
+        module = import_module(place)
+        instead = getattr(module, "INSTEAD", {})
+        groups = [f"{name}.{group}" for group in getattr(module, "GROUPS", ()) if group not in instead]
+        yield from groups or [name]
+
+
+def bare(observe: Observe) -> Any:
+    """Return an observer as it is made, whoever may report it."""
+    return observe.observe if isinstance(observe, Once) else observe
+
+
+def _groups(name: str, group: str) -> Sequence[str]:
+    """Return the groups that are meant; none where the observer has none."""
+    if name not in OBSERVERS:
+        raise SettingsError(f"observer {name!r}: expected one of {', '.join((AUTO, *OBSERVERS))}")
+    module = import_module(OBSERVERS[name])
+    groups = getattr(module, "GROUPS", {})
+    if group and group not in groups:
+        known = ", ".join(f"{name}.{each}" for each in groups)
+        raise SettingsError(f"observer {name}.{group}: expected {f'one of {known}' if known else name}")
+    return (group,) if group else getattr(module, "USUAL", ())
+
+
+def _whole(module: Any, _: str = "") -> Made:
+    observe = module.watch() if hasattr(module, "watch") else module.observe
+    return _once(module, observe), module.ROWS
+
+
+def _part(module: Any, name: str) -> Made:
+    group = module.GROUPS[name]()
+    return _once(module, group), group.rows
+
+
+def _once(module: Any, observe: Observe) -> Observe:
+    lease = Lease.of(os.environ) if getattr(module, "ONCE", False) else None
+    return observe if lease is None else Once(observe, lease)

@@ -1,0 +1,8 @@
+"""Metrics of hardware that several observers tell of: upstream's `hw.*`."""
+
+from __future__ import annotations
+
+from otel_llmon.semconv import Metric
+from otel_llmon.semconv.attributes import HW_ID, HW_NAME, HW_TYPE
+
+HW_TEMPERATURE = Metric("hw.temperature", "gauge", "Cel", "Degrees of a component.", (HW_ID, HW_NAME, HW_TYPE))
