@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from opentelemetry.sdk import metrics
 from opentelemetry.sdk._logs import export as _logs_export
 from opentelemetry.sdk.metrics import Histogram
 from opentelemetry.sdk.metrics import export as metrics_export
@@ -212,6 +213,9 @@ class MetricExporter(Outlet, metrics_export.MetricExporter):
         Outlet.__init__(self, inner, make)
         preferred = self.inner._preferred_temporality or {}
         metrics_export.MetricExporter.__init__(self, preferred, self.inner._preferred_aggregation)
+        sums = (metrics.ObservableCounter, metrics.ObservableUpDownCounter)
+        cumulative = AggregationTemporality.CUMULATIVE
+        self.takes_readings = all(preferred.get(kind, cumulative) is cumulative for kind in sums)
         self._points = Points(
             preferred.get(Histogram, AggregationTemporality.CUMULATIVE),
             exemplars=os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").lower() != "always_off",
@@ -242,11 +246,14 @@ class MetricExporter(Outlet, metrics_export.MetricExporter):
 
 
 def with_ours(data: MetricsData, points: Points) -> MetricsData:
-    """Return `data` with our counters dated, and our histograms in the place of those recorded for a reader beside."""
+    """Return `data` with our counters dated, readings that the SDK did not see, and our histograms.
+
+    The latter stand in the place of those that were recorded for a reader beside.
+    """
     if not data.resource_metrics:
         return data
-    histograms = points.take()
-    names = {metric.name for metric in histograms}
+    ours_alone = points.take() + points.readings()
+    names = {metric.name for metric in ours_alone}
     first, *rest = data.resource_metrics
     scopes: list[ScopeMetrics] = []
     ours = ScopeMetrics(InstrumentationScope(metering.SCOPE), [], "")
@@ -256,8 +263,8 @@ def with_ours(data: MetricsData, points: Points) -> MetricsData:
         else:
             scopes.append(one)
     counted = [points.dated(metric) for metric in ours.metrics if metric.name not in names]
-    if counted or histograms:
-        scopes.append(replace(ours, metrics=counted + histograms))
+    if counted or ours_alone:
+        scopes.append(replace(ours, metrics=counted + ours_alone))
     return replace(data, resource_metrics=[replace(first, scope_metrics=scopes), *rest])
 
 

@@ -1,4 +1,4 @@
-"""The container's CPU and memory beside their limits: recorded trees of both versions, and a real group where possible."""
+"""The container's CPU and memory beside their limits: recorded trees of both versions, and a real group."""
 
 from __future__ import annotations
 

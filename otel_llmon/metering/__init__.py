@@ -43,15 +43,19 @@ class Reading(NamedTuple):
 Source = Callable[[], Iterable[Reading]]
 SeriesT = TypeVar("SeriesT", bound=Series[Any])
 FoundT = TypeVar("FoundT")
+PointT = TypeVar("PointT")
 
 
 class Instrument(Generic[SeriesT]):
     """All series of one metric."""
 
-    def __init__(self, row: Metric) -> None:
+    def __init__(self, row: Metric, *, sourced: bool = False) -> None:
         self.row = row
         self.series: dict[Any, SeriesT] = {}
         self.sources: dict[str, Source] = {}
+        self.sourced = sourced
+        """Whether nothing but sources report it, so that it can be handed over whole."""
+        self.created = False
         self.memo: dict[Any, Any] = {}
         """What an emitter looked up before; forgotten with the series. `remember` bounds it."""
         self._told: set[str] = set()
@@ -160,20 +164,25 @@ class Instrument(Generic[SeriesT]):
 
     def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
+        if self.sourced and _bound.whole:
+            return []
         found = []
         for series in self.all():
             value = series.read()  # type: ignore[attr-defined]  # every kind with observations has it
             if value is not None:
                 found.append(Observation(values.fitting(value), series.attributes))
-        return found + self._read_sources()
+        return found + self.read_sources(Observation)
 
-    def _read_sources(self) -> list[Observation]:
-        found = []
+    def read_sources(self, make: Callable[[float, Mapping[str, Any]], PointT]) -> list[PointT]:
+        """Return what `make` makes of each value that sources report, and of its attributes."""
+        found: list[PointT] = []
+        floor = 0.0 if self.row.kind == "counter" else -cells.LARGEST
         for source in list(self.sources.values()):
-            for reading in source():
-                number = self._checked(reading.value)
-                if number is not None:
-                    found.append(Observation(values.fitting(number), dict(reading.attributes)))
+            for _, value, attributes in source():
+                if value.__class__ is float and floor <= value <= cells.LARGEST:  # most are
+                    found.append(make(value, attributes))
+                elif (number := self._checked(value)) is not None:
+                    found.append(make(values.fitting(number), attributes))
         if len(found) > self.row.cap:
             self._tell("attributes", "%s: more than %s readings, the rest is left out", self.row.cap)
         return found[: self.row.cap]
@@ -222,9 +231,9 @@ class Presence(Instrument[Series[Any]]):
     a member that a forked child takes over is its parent's, and its end takes nothing from the child's count.
     """
 
-    def __init__(self, row: Metric) -> None:
+    def __init__(self, row: Metric, *, sourced: bool = False) -> None:
         self.present: dict[object, Series[Any]] = {}
-        super().__init__(row)
+        super().__init__(row, sourced=sourced)
 
     def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
@@ -293,6 +302,8 @@ class _Bound:
     meter: metrics.Meter | None = None
     plain = False
     exponential = False
+    whole = False
+    """Whether every reader's exporter takes readings as they are: then the SDK need not see them."""
 
 
 _bound = _Bound()
@@ -312,6 +323,9 @@ def register(instrument: Instrument[Any]) -> None:
 def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
     if isinstance(instrument, Histogram):
         instrument.route()
+        return
+    instrument.created = not (instrument.sourced and _bound.whole)
+    if not instrument.created:  # an instrument of the SDK costs time at each collection, whether it has points or not
         return
     create = {
         "counter": meter.create_observable_counter,
@@ -364,6 +378,9 @@ def _readers_of(provider: Any) -> None:
     binned = [hasattr(getattr(reader, "_exporter", None), "takes_binned_histograms") for reader in readers]
     unread = not connected() or (not readers and hasattr(provider, "_measurement_consumer"))
     _bound.plain = not unread and not (binned and all(binned))
+    exporters = [getattr(reader, "_exporter", None) for reader in readers]
+    views = getattr(getattr(provider, "_sdk_config", None), "views", ())  # the user's, of what goes through the SDK
+    _bound.whole = bool(exporters) and not views and all(getattr(each, "takes_readings", False) for each in exporters)
 
 
 def connected() -> bool:
@@ -387,6 +404,19 @@ def _inspect() -> None:
                     instrument.route()
 
 
+def catch_up() -> None:
+    """Give the SDK what it is to see from now on, as when a reader was added; a collection must not call this."""
+    if not _bound.whole and _bound.meter is not None:
+        for instrument in list(_instruments.values()):
+            if instrument.sourced and not instrument.created:
+                _create(instrument, _bound.meter)
+
+
+def handed_over() -> list[Instrument[Any]]:
+    """Return the instruments that exporters take from us, and the SDK never sees."""
+    return [each for each in list(_instruments.values()) if each.sourced] if _bound.whole else []
+
+
 def clear() -> None:
     """Forget every series: for a new provider, or a test."""
     with cells.lock:
@@ -404,13 +434,18 @@ def histograms() -> list[Histogram]:
     return [instrument for instrument in list(_instruments.values()) if isinstance(instrument, Histogram)]
 
 
-def instrument_of(row: Metric) -> Instrument[Any]:
-    """Return the instrument of `row`, made at the first call; for sources, which bring rows of any kind."""
+def instrument_of(row: Metric, *, sourced: bool = False) -> Instrument[Any]:
+    """Return the instrument of `row`, made at the first call; `sourced` where only sources will report it."""
     with cells.lock:
-        return _instruments.get(row.name) or _KINDS[row.kind](row)
+        found = _instruments.get(row.name) or _KINDS[row.kind](row, sourced=sourced)
+        if found.sourced and not sourced:
+            found.sourced = False
+            if not found.created and _bound.meter is not None:
+                _create(found, _bound.meter)
+        return found
 
 
-_KINDS: Mapping[str, Callable[[Metric], Instrument[Any]]] = {
+_KINDS: Mapping[str, Callable[..., Instrument[Any]]] = {
     "counter": Counter,
     "updowncounter": UpDownCounter,
     "gauge": Gauge,

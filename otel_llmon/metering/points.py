@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,8 +14,10 @@ from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ExponentialHistogram,
     ExponentialHistogramDataPoint,
+    Gauge,
     HistogramDataPoint,
     Metric,
+    NumberDataPoint,
     Sum,
 )
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
@@ -45,6 +48,25 @@ class Points:
         self._last: dict[cells.HistogramSeries, tuple[int, cells.Seen]] = {}
         self._born = time.time_ns()
 
+    def readings(self) -> list[Metric]:
+        """Return what sources report, where the SDK does not see it: cumulative, as `takes_readings` says."""
+        instruments = metering.handed_over()
+        if not instruments:
+            return []
+        now = time.time_ns()
+        starts = {"start": self._born, "process": _process_start(), "boot": _boot()}
+        found = []
+        for instrument in instruments:
+            row = instrument.row
+            start = None if row.kind == "gauge" else starts[row.since]
+
+            def point(value: float, attributes: Any, start: int | None = start) -> NumberDataPoint:
+                return NumberDataPoint(attributes, start, now, value)  # type: ignore[arg-type]  # a gauge has none
+
+            if points := instrument.read_sources(point):
+                found.append(Metric(row.name, row.description, row.unit, _data(row.kind, points)))
+        return found
+
     def take(self) -> list[Metric]:
         """Return every histogram that has something to say."""
         now = time.time_ns()
@@ -69,7 +91,8 @@ class Points:
             return metric
         if data.aggregation_temporality is not AggregationTemporality.CUMULATIVE:
             return metric
-        start = {"process": _process_start, "boot": _boot}.get(_origins().get(metric.name, ""), lambda: self._born)()
+        origin = _origins().get(metric.name, "start")
+        start = self._born if origin == "start" else _process_start() if origin == "process" else _boot()
         points = [
             replace(each, start_time_unix_nano=min(start, each.start_time_unix_nano)) for each in data.data_points
         ]
@@ -123,12 +146,24 @@ def _origins() -> dict[str, str]:
     return {row.name: row.since for row in semconv.rows() if row.since != "start"}
 
 
-def _process_start() -> int:
+def _data(kind: str, points: list[NumberDataPoint]) -> Gauge | Sum:
+    if kind == "gauge":
+        return Gauge(points)
+    return Sum(points, AggregationTemporality.CUMULATIVE, kind == "counter")
+
+
+@functools.lru_cache(maxsize=1)
+def _started(pid: int) -> int:
     import psutil
 
-    return int(psutil.Process().create_time() * 1e9)
+    return int(psutil.Process(pid).create_time() * 1e9)
 
 
+def _process_start() -> int:
+    return _started(os.getpid())
+
+
+@functools.cache
 def _boot() -> int:
     import psutil
 

@@ -72,6 +72,7 @@ class _Sampler:
         self._thread: threading.Thread | None = None
         self._current: _Source | None = None
         self._stopped = False
+        self._looked = float("-inf")
 
     def after_fork(self) -> None:
         """Start afresh in a forked child; its thread starts with the child's first collection."""
@@ -84,7 +85,8 @@ class _Sampler:
         with self._lock:
             self.sources[source.name] = source
             for row in source.rows.values():
-                metering.instrument_of(row).sources[source.name] = self._reader(source, row.name)
+                instrument = metering.instrument_of(row, sourced=True)
+                instrument.sources[source.name] = self._reader(source, row.name)
             self._stopped = False
         if metering.connected():
             self.ensure()
@@ -92,8 +94,11 @@ class _Sampler:
 
     def _reader(self, source: _Source, row: str) -> metering.Source:
         def read() -> Iterable[Reading]:
-            self.ensure()
-            return source.fresh(row, self.clock(), self.beat)
+            now = self.clock()
+            if now - self._looked > 0.1:  # a collection asks for every metric
+                self._looked = now
+                self.ensure()
+            return source.fresh(row, now, self.beat)
 
         return read
 
@@ -103,7 +108,7 @@ class _Sampler:
             source = self.sources.pop(name, None)
             if source is not None:
                 for row in source.rows.values():
-                    metering.instrument_of(row).sources.pop(name, None)
+                    metering.instrument_of(row, sourced=True).sources.pop(name, None)
 
     def ensure(self) -> None:
         """See that a thread is there and that none hangs; called by whoever collects."""
@@ -140,6 +145,7 @@ class _Sampler:
                 if self._thread is not me:  # it took so long that another took over
                     return
             telemetry.settle(last=False)
+            metering.catch_up()
             with self._passed:
                 self._passes = asked
                 self._passed.notify_all()
@@ -252,7 +258,7 @@ def gauge(
         )
     fixed = telemetry.clean(attributes)
     row = Metric(name, "gauge", unit, values.text(description), tuple(fixed))
-    instrument = metering.instrument_of(row)
+    instrument = metering.instrument_of(row, sourced=True)
     if instrument.row.kind != "gauge":
         raise SettingsError(f"gauge {name!r}: there is a {instrument.row.kind} of this name; choose another")
 

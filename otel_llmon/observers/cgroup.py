@@ -172,14 +172,16 @@ def limited(root: str = "/") -> bool:
 
 def cpus(root: str = "/") -> float:
     """Return how many CPUs this process may use: those it is bound to, or less where a group's quota is less."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = None
-    with suppress(NoDataError):
-        quota = _finders.setdefault(root, hierarchy.Finder("cpu", root))().cpu_limit()
-    return min(bound, quota) if quota else bound
+    looked, found = _cpus.get(root, (float("-inf"), 0.0))
+    if time.monotonic() - looked > hierarchy.LOOK_AGAIN:
+        found = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        with suppress(NoDataError):
+            found = min(hierarchy.tightest("cpu", root).cpu_limit() or found, found)
+        _cpus[root] = time.monotonic(), found
+    return found
 
 
-_finders: dict[str, hierarchy.Finder] = {}
+_cpus: dict[str, tuple[float, float]] = {}
 
 
 def _tell_cpu(cpu: ContainerCPU) -> Iterator[Reading]:

@@ -9,13 +9,13 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from otel_llmon.metering import Reading
 from otel_llmon.observers import cgroup, sockets
-from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil
+from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil, told
 from otel_llmon.observers.sockets import Connections
 from otel_llmon.semconv import process as rows
 from otel_llmon.semconv.attributes import CPU_MODE, DISK_DIRECTION, GC_GENERATION, PAGING_FAULT, PROCESS_SWITCH
@@ -107,14 +107,18 @@ def watch_collector() -> Group[Collector]:
         words = ("collections", "collected", "uncollectable")
         return Collector(*(tuple(generation[word] for generation in stats) for word in words))
 
-    def tell(collector: Collector) -> Iterator[Reading]:
-        for row, counts in (
-            (rows.GC_COLLECTIONS, collector.collections),
-            (rows.GC_COLLECTED, collector.collected),
-            (rows.GC_UNCOLLECTABLE, collector.uncollectable),
-        ):
-            for generation, count in enumerate(counts):
-                yield Reading(row, count, {GC_GENERATION: generation})
+    keys = [{GC_GENERATION: generation} for generation in range(len(gc.get_stats()))]
+
+    def tell(collector: Collector) -> list[Reading]:
+        return [
+            told((row, count, key))
+            for row, counts in (
+                (rows.GC_COLLECTIONS, collector.collections),
+                (rows.GC_COLLECTED, collector.collected),
+                (rows.GC_UNCOLLECTABLE, collector.uncollectable),
+            )
+            for key, count in zip(keys, counts, strict=True)
+        ]
 
     return Group((rows.GC_COLLECTIONS, rows.GC_COLLECTED, rows.GC_UNCOLLECTABLE), read, tell)
 
@@ -194,19 +198,34 @@ def _age(proc: str, process: Any, *, linux: bool) -> float:
     return max(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
 
 
-def _tell(usage: Usage) -> Iterator[Reading]:
-    for row, key, values in (
-        (rows.PROCESS_CPU_TIME, CPU_MODE, usage.cpu_time),
-        (rows.PROCESS_CPU_UTILIZATION, CPU_MODE, usage.cpu_utilization),
-        (rows.PROCESS_SWITCHES, PROCESS_SWITCH, usage.switches),
-        (rows.PROCESS_FAULTS, PAGING_FAULT, usage.faults),
-        (rows.PROCESS_DISK_IO, DISK_DIRECTION, usage.disk_io),
-    ):
-        for name, value in values.items():
-            yield Reading(row, value, {key: name})
-    yield Reading(rows.PROCESS_MEMORY_USAGE, usage.memory)
-    yield Reading(rows.PROCESS_MEMORY_VIRTUAL, usage.virtual)
-    yield Reading(rows.PROCESS_THREADS, usage.threads)
+def _keys(key: str, *names: str) -> dict[str, dict[str, str]]:
+    return {name: {key: name} for name in names}
+
+
+_MODE = _keys(CPU_MODE, *MODES)
+_SWITCH = _keys(PROCESS_SWITCH, "voluntary", "involuntary")
+_FAULT = _keys(PAGING_FAULT, "major", "minor")
+_DIRECTION = _keys(DISK_DIRECTION, "read", "write")
+
+
+def _tell(usage: Usage) -> list[Reading]:
+    found = [
+        told((row, value, keys[name]))
+        for row, keys, values in (
+            (rows.PROCESS_CPU_TIME, _MODE, usage.cpu_time),
+            (rows.PROCESS_CPU_UTILIZATION, _MODE, usage.cpu_utilization),
+            (rows.PROCESS_SWITCHES, _SWITCH, usage.switches),
+            (rows.PROCESS_FAULTS, _FAULT, usage.faults),
+            (rows.PROCESS_DISK_IO, _DIRECTION, usage.disk_io),
+        )
+        for name, value in values.items()
+    ]
     if usage.files is not None:
-        yield Reading(rows.PROCESS_FILES, usage.files)
-    yield Reading(rows.PROCESS_UPTIME, usage.uptime)
+        found.append(told((rows.PROCESS_FILES, usage.files, {})))
+    return [
+        *found,
+        told((rows.PROCESS_MEMORY_USAGE, usage.memory, {})),
+        told((rows.PROCESS_MEMORY_VIRTUAL, usage.virtual, {})),
+        told((rows.PROCESS_THREADS, usage.threads, {})),
+        told((rows.PROCESS_UPTIME, usage.uptime, {})),
+    ]

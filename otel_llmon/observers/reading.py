@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from otel_llmon.metering import Reading
@@ -17,6 +18,9 @@ SHORTEST = 1.0
 """Seconds that a window has at least: the kernel counts CPU time in steps of 10 ms, which in less are most of it."""
 
 State = TypeVar("State")
+
+told: Callable[[tuple[Metric, float, Mapping[str, Any]]], Reading] = partial(tuple.__new__, Reading)
+"""Make a Reading, at a third of what its own constructor costs; a pass makes a hundred."""
 
 
 class File:

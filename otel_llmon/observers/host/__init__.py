@@ -1,6 +1,6 @@
 """The machine, in groups: CPU, load, memory, disks, filesystems, network.
 
-One process per machine and destination reports it. On Linux it is read from files that stay open, elsewhere through psutil.
+One process per machine and destination reports it. On Linux files are read that stay open, elsewhere psutil is asked.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil
+from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil, told
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import CPU_MODE, CPU_NUMBER, WINDOW
 
@@ -16,8 +17,9 @@ MODES = ("user", "nice", "system", "idle", "iowait", "interrupt", "steal")
 """What does not overlap; the kernel's irq and softirq are upstream's `interrupt`, and guests are in `user`."""
 
 WINDOWS = ("1m", "5m", "15m")
+_WINDOW = {window: {WINDOW: window} for window in WINDOWS}
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_MODE = {mode: {CPU_MODE: mode} for mode in MODES}
+_MODES: list[dict[str, Any]] = [{CPU_MODE: mode} for mode in MODES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,15 @@ def watch_each(
             windows[number] = Window(len(MODES), clock, float("-inf"))
         return tuple(_cpu(times, windows[number], logical, physical, number) for number, times in found.items())
 
-    def tell(cpus: tuple[CPU, ...]) -> Iterator[Reading]:
+    keys: dict[int | None, list[dict[str, Any]]] = {}
+
+    def tell(cpus: tuple[CPU, ...]) -> list[Reading]:
+        found = _counts(cpus[0]) if cpus else []
         for cpu in cpus:
-            yield from _shares(cpu, {CPU_NUMBER: cpu.number})
-        if cpus:
-            yield from _counts(cpus[0])
+            if cpu.number not in keys:
+                keys[cpu.number] = [{CPU_MODE: mode, CPU_NUMBER: cpu.number} for mode in MODES]
+            found += _shares(cpu, keys[cpu.number])
+        return found
 
     kinds = (rows.CPU_TIME, rows.CPU_UTILIZATION, rows.CPU_COUNT, rows.CPU_PHYSICAL_COUNT)
     return Group(kinds, read, tell, [file] if linux else [])
@@ -92,10 +98,9 @@ def watch_load(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Load]:
         uptime = float(up.read().split()[0]) if linux else time.time() - psutil().boot_time()
         return Load(dict(zip(WINDOWS, average, strict=True)), uptime)
 
-    def tell(load: Load) -> Iterator[Reading]:
-        for window, tasks in load.average.items():
-            yield Reading(rows.LOAD_AVERAGE, tasks, {WINDOW: window})
-        yield Reading(rows.UPTIME, load.uptime)
+    def tell(load: Load) -> list[Reading]:
+        found = [told((rows.LOAD_AVERAGE, tasks, _WINDOW[window])) for window, tasks in load.average.items()]
+        return [*found, told((rows.UPTIME, load.uptime, {}))]
 
     return Group((rows.LOAD_AVERAGE, rows.UPTIME), read, tell, [file, up] if linux else [])
 
@@ -109,22 +114,21 @@ def _cpu(
     return CPU(dict(zip(MODES, times, strict=True)), shares, logical, physical, number)
 
 
-def _tell(cpu: CPU) -> Iterator[Reading]:
-    yield from _shares(cpu, {})
-    yield from _counts(cpu)
+def _tell(cpu: CPU) -> list[Reading]:
+    return _shares(cpu, _MODES) + _counts(cpu)
 
 
-def _shares(cpu: CPU, which: Mapping[str, int | None]) -> Iterator[Reading]:
-    for row, values in ((rows.CPU_TIME, cpu.time), (rows.CPU_UTILIZATION, cpu.utilization)):
-        for mode, value in values.items():
-            yield Reading(row, value, {**_MODE[mode], **which} if which else _MODE[mode])
+def _shares(cpu: CPU, keys: list[dict[str, Any]]) -> list[Reading]:
+    """Return the readings by mode; both mappings are in the order of MODES, as `keys` are, or empty."""
+    found = [told((rows.CPU_TIME, value, key)) for value, key in zip(cpu.time.values(), keys, strict=False)]
+    return found + [
+        told((rows.CPU_UTILIZATION, value, key)) for value, key in zip(cpu.utilization.values(), keys, strict=False)
+    ]
 
 
-def _counts(cpu: CPU) -> Iterator[Reading]:
-    if cpu.logical_count is not None:
-        yield Reading(rows.CPU_COUNT, cpu.logical_count)
-    if cpu.physical_count is not None:
-        yield Reading(rows.CPU_PHYSICAL_COUNT, cpu.physical_count)
+def _counts(cpu: CPU) -> list[Reading]:
+    counts = ((rows.CPU_COUNT, cpu.logical_count), (rows.CPU_PHYSICAL_COUNT, cpu.physical_count))
+    return [told((row, count, {})) for row, count in counts if count is not None]
 
 
 def _ticks(line: bytes) -> tuple[float, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, psutil
+from otel_llmon.observers.reading import LINUX, File, Group, psutil, told
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import DISK_DIRECTION, SYSTEM_DEVICE
 
@@ -42,9 +43,8 @@ def watch_each(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -
     """Return the group of each disk by itself, which stands in the place of all together."""
     every, files = _reader(proc, sys, linux=linux)
 
-    def tell(disks: tuple[Disk, ...]) -> Iterator[Reading]:
-        for disk in disks:
-            yield from _tell(disk)
+    def tell(disks: tuple[Disk, ...]) -> list[Reading]:
+        return [reading for disk in disks for reading in _tell(disk)]
 
     return Group(_ROWS, every, tell, files)
 
@@ -53,7 +53,7 @@ def _reader(proc: str, sys: str, *, linux: bool) -> tuple[Callable[[], tuple[Dis
     if not linux:
         return _foreign, []
     file, kinds = File(f"{proc}/diskstats"), Kinds(sys)
-    return lambda: kinds.whole(_parsed(file.read())), [file]
+    return lambda: kinds.whole(file.read()), [file]
 
 
 class Kinds:
@@ -61,32 +61,29 @@ class Kinds:
 
     def __init__(self, sys: str) -> None:
         self._block = Path(sys, "block")
-        self._known: dict[str, int] = {}
+        self._known: dict[bytes, int] = {}
 
-    def whole(self, disks: Mapping[str, Disk]) -> tuple[Disk, ...]:
-        """Return the disks that count."""
-        kinds = {name: self._kind(name) for name in disks}
-        best = max(kinds.values(), default=0)
+    def whole(self, text: bytes) -> tuple[Disk, ...]:
+        """Return the disks of /proc/diskstats that count."""
+        lines = [line.split(None, 13) for line in text.splitlines()]
+        kinds = [self._kind(words[2]) for words in lines]
+        best = max(kinds, default=0)
         if not best:
             raise NoDataError("no disks")
-        return tuple(disks[name] for name, kind in kinds.items() if kind == best)
+        return tuple(_parsed(words) for words, kind in zip(lines, kinds, strict=True) if kind == best)
 
-    def _kind(self, name: str) -> int:
-        if name not in self._known:
+    def _kind(self, word: bytes) -> int:
+        if word not in self._known:
+            name = word.decode()
             place = self._block / name.replace("/", "!")
             hardware = (place / "device").exists()
-            self._known[name] = 2 if hardware else int(place.exists() and not name.startswith(_IMAGINED))
-        return self._known[name]
+            self._known[word] = 2 if hardware else int(place.exists() and not name.startswith(_IMAGINED))
+        return self._known[word]
 
 
-def _parsed(text: bytes) -> dict[str, Disk]:
-    found = {}
-    for line in text.splitlines():
-        words = line.split(None, 13)
-        reads, read, writes, written, busy = (int(words[index]) for index in (3, 5, 7, 9, 12))
-        name = words[2].decode()
-        found[name] = Disk(read * SECTOR, written * SECTOR, reads, writes, busy / 1000, name)
-    return found
+def _parsed(words: list[bytes]) -> Disk:
+    reads, read, writes, written, busy = (int(words[index]) for index in (3, 5, 7, 9, 12))
+    return Disk(read * SECTOR, written * SECTOR, reads, writes, busy / 1000, words[2].decode())
 
 
 def _foreign() -> tuple[Disk, ...]:
@@ -103,6 +100,9 @@ def _foreign() -> tuple[Disk, ...]:
 
 
 def _sum(disks: tuple[Disk, ...]) -> Disk:
+    if len(disks) == 1:
+        [one] = disks
+        return Disk(one.read, one.written, one.reads, one.writes, one.busy)
     return Disk(
         sum(disk.read for disk in disks),
         sum(disk.written for disk in disks),
@@ -112,11 +112,18 @@ def _sum(disks: tuple[Disk, ...]) -> Disk:
     )
 
 
-def _tell(disk: Disk) -> Iterator[Reading]:
-    device = {} if disk.device is None else {SYSTEM_DEVICE: disk.device}
-    read, write = {DISK_DIRECTION: "read", **device}, {DISK_DIRECTION: "write", **device}
-    yield Reading(rows.DISK_IO, disk.read, read)
-    yield Reading(rows.DISK_IO, disk.written, write)
-    yield Reading(rows.DISK_OPERATIONS, disk.reads, read)
-    yield Reading(rows.DISK_OPERATIONS, disk.writes, write)
-    yield Reading(rows.DISK_IO_TIME, disk.busy, device)
+@functools.lru_cache(maxsize=1024)
+def _keys(device: str | None) -> tuple[dict[str, str], ...]:
+    which = {} if device is None else {SYSTEM_DEVICE: device}
+    return {DISK_DIRECTION: "read", **which}, {DISK_DIRECTION: "write", **which}, which
+
+
+def _tell(disk: Disk) -> list[Reading]:
+    read, write, device = _keys(disk.device)
+    return [
+        told((rows.DISK_IO, disk.read, read)),
+        told((rows.DISK_IO, disk.written, write)),
+        told((rows.DISK_OPERATIONS, disk.reads, read)),
+        told((rows.DISK_OPERATIONS, disk.writes, write)),
+        told((rows.DISK_IO_TIME, disk.busy, device)),
+    ]

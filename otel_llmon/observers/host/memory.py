@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, psutil
+from otel_llmon.observers.reading import LINUX, File, Group, psutil, told
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import PAGING_STATE, SYSTEM_MEMORY_STATE
 
@@ -79,15 +79,17 @@ def _swap(total: int, free: int) -> dict[str, int]:
     return {"used": total - free, "free": free} if total else {}
 
 
-def _tell(memory: Memory) -> Iterator[Reading]:
-    yield Reading(rows.MEMORY_LIMIT, memory.limit)
-    for state, size in memory.usage.items():
-        yield Reading(rows.MEMORY_USAGE, size, {SYSTEM_MEMORY_STATE: state})
-    for state, share in memory.utilization.items():
-        yield Reading(rows.MEMORY_UTILIZATION, share, {SYSTEM_MEMORY_STATE: state})
+_STATE = {state: {SYSTEM_MEMORY_STATE: state} for state in ("used", "free", "cached", "buffers")}
+_SWAP = {state: {PAGING_STATE: state} for state in ("used", "free")}
+
+
+def _tell(memory: Memory) -> list[Reading]:
+    found = [told((rows.MEMORY_LIMIT, memory.limit, {}))]
+    found += [told((rows.MEMORY_USAGE, size, _STATE[state])) for state, size in memory.usage.items()]
+    found += [told((rows.MEMORY_UTILIZATION, share, _STATE[state])) for state, share in memory.utilization.items()]
     if memory.available is not None:
-        yield Reading(rows.MEMORY_AVAILABLE, memory.available)
-    for state, size in memory.swap.items():
-        yield Reading(rows.PAGING_USAGE, size, {PAGING_STATE: state})
-    for state, share in memory.swap_utilization.items():
-        yield Reading(rows.PAGING_UTILIZATION, share, {PAGING_STATE: state})
+        found.append(told((rows.MEMORY_AVAILABLE, memory.available, {})))
+    found += [told((rows.PAGING_USAGE, size, _SWAP[state])) for state, size in memory.swap.items()]
+    return found + [
+        told((rows.PAGING_UTILIZATION, share, _SWAP[state])) for state, share in memory.swap_utilization.items()
+    ]

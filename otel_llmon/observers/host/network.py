@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, psutil
+from otel_llmon.observers.reading import LINUX, File, Group, psutil, told
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import NETWORK_DIRECTION, NETWORK_INTERFACE
 
@@ -40,14 +41,17 @@ def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Gro
     every, files = _reader(proc, linux=linux)
     real: dict[str, bool] = {}
 
-    def read() -> Network:
-        found = every()
-        for name in found.keys() - real.keys():
+    def is_real(name: str) -> bool:
+        if name not in real:
             real[name] = Path(sys, "class/net", name, "device").exists()
-        counted = [one for name, one in found.items() if real[name]]
-        counted = counted or [one for name, one in found.items() if name not in ("lo", "lo0")]
+        return real[name]
+
+    def read() -> Network:
+        counted = [*every(is_real).values()] or [*every(lambda name: name not in ("lo", "lo0")).values()]
         if not counted:
             raise NoDataError("no network interface but loopback")
+        if len(counted) == 1:
+            return Network(counted[0].receive, counted[0].transmit)
         return Network(_sum([one.receive for one in counted]), _sum([one.transmit for one in counted]))
 
     return Group(_ROWS, read, _tell, files)
@@ -57,30 +61,33 @@ def watch_each(proc: str = "/proc", *, linux: bool = LINUX) -> Group[tuple[Netwo
     """Return the group of each interface by itself, loopback included, which stands in the place of all together."""
     every, files = _reader(proc, linux=linux)
 
-    def tell(interfaces: tuple[Network, ...]) -> Iterator[Reading]:
-        for one in interfaces:
-            yield from _tell(one)
+    def tell(interfaces: tuple[Network, ...]) -> list[Reading]:
+        return [reading for one in interfaces for reading in _tell(one)]
 
-    return Group(_ROWS, lambda: tuple(every().values()), tell, files)
+    return Group(_ROWS, lambda: tuple(every(lambda _: True).values()), tell, files)
 
 
-def _reader(proc: str, *, linux: bool) -> tuple[Callable[[], Mapping[str, Network]], list[File]]:
+_Every = Callable[[Callable[[str], bool]], Mapping[str, Network]]
+
+
+def _reader(proc: str, *, linux: bool) -> tuple[_Every, list[File]]:
     if not linux:
         return _foreign, []
     file = File(f"{proc}/net/dev")
-    return lambda: _parsed(file.read()), [file]
+    return lambda counts: _parsed(file.read(), counts), [file]
 
 
-def _parsed(text: bytes) -> dict[str, Network]:
+def _parsed(text: bytes, counts: Callable[[str], bool]) -> dict[str, Network]:
     found = {}
-    for line in text.splitlines()[2:]:
-        name, _, counts = line.decode().strip().partition(":")
-        words = [int(word) for word in counts.split()]
-        found[name] = Network(Traffic(*words[:4]), Traffic(*words[8:12]), name)
+    for line in text.decode().splitlines()[2:]:
+        start, _, numbers = line.partition(":")
+        if counts(name := start.strip()):
+            inn, packets, bad, lost, _, _, _, _, out, sent, wrong, dropped = map(int, numbers.split(None, 12)[:12])
+            found[name] = Network(Traffic(inn, packets, bad, lost), Traffic(out, sent, wrong, dropped), name)
     return found
 
 
-def _foreign() -> dict[str, Network]:
+def _foreign(counts: Callable[[str], bool]) -> dict[str, Network]:
     return {
         name: Network(
             Traffic(one.bytes_recv, one.packets_recv, one.errin, one.dropin),
@@ -88,6 +95,7 @@ def _foreign() -> dict[str, Network]:
             name,
         )
         for name, one in psutil().net_io_counters(pernic=True).items()
+        if counts(name)
     }
 
 
@@ -100,11 +108,21 @@ def _sum(parts: list[Traffic]) -> Traffic:
     )
 
 
-def _tell(network: Network) -> Iterator[Reading]:
-    which = {} if network.interface is None else {NETWORK_INTERFACE: network.interface}
-    for direction in ("receive", "transmit"):
-        traffic, where = getattr(network, direction), {NETWORK_DIRECTION: direction, **which}
-        yield Reading(rows.NETWORK_IO, traffic.bytes, where)
-        yield Reading(rows.NETWORK_PACKETS, traffic.packets, where)
-        yield Reading(rows.NETWORK_ERRORS, traffic.errors, where)
-        yield Reading(rows.NETWORK_DROPPED, traffic.dropped, where)
+@functools.lru_cache(maxsize=1024)
+def _keys(interface: str | None) -> tuple[dict[str, str], ...]:
+    which = {} if interface is None else {NETWORK_INTERFACE: interface}
+    return {NETWORK_DIRECTION: "receive", **which}, {NETWORK_DIRECTION: "transmit", **which}
+
+
+def _tell(network: Network) -> list[Reading]:
+    receive, transmit = _keys(network.interface)
+    return _traffic(network.receive, receive) + _traffic(network.transmit, transmit)
+
+
+def _traffic(traffic: Traffic, key: dict[str, str]) -> list[Reading]:
+    return [
+        told((rows.NETWORK_IO, traffic.bytes, key)),
+        told((rows.NETWORK_PACKETS, traffic.packets, key)),
+        told((rows.NETWORK_ERRORS, traffic.errors, key)),
+        told((rows.NETWORK_DROPPED, traffic.dropped, key)),
+    ]
