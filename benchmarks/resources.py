@@ -97,7 +97,8 @@ def reader_of(exporter):
     return reader
 
 def measure(collect, times):
-    collect()
+    for _ in range(times // 10):
+        collect()
     began = time.thread_time_ns()
     for _ in range(times):
         collect()
@@ -118,13 +119,13 @@ def collect():
     for source in sources:
         read(source)
     reader.collect()
-measure(collect, 50)
+measure(collect, 200)
 """
 PEER = """
 from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
 reader = reader_of(Drop())
 SystemMetricsInstrumentor().instrument(meter_provider=provider)
-measure(reader.collect, 5)
+measure(reader.collect, 20)
 """
 THREADS = """
 import threading

@@ -98,6 +98,7 @@ HERE_OR_NOT = {
     "host.cpu": {"system.cpu.physical.count"},
     "host.cpus": {"system.cpu.physical.count"},
     "host.memory": {"system.paging.usage", "system.paging.utilization"},
+    "process.gc": {"cpython.gc.uncollectable_objects"},
     "host.sensors": {"system.cpu.frequency", "hw.temperature"},
     "cgroup.cpu": {row.name for row in cgroup.CPU_ROWS},
     "cgroup.memory": {row.name for row in cgroup.MEMORY_ROWS},

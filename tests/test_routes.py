@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import types
+from dataclasses import replace
 
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import _internal as api
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ExponentialHistogramDataPoint,
     InMemoryMetricReader,
     PeriodicExportingMetricReader,
 )
+from opentelemetry.sdk.metrics.view import DropAggregation, View
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from otel_llmon import metering
+from otel_llmon import metering, observers
 from otel_llmon.exporting import MetricExporter
-from otel_llmon.metering import Counter, Histogram
+from otel_llmon.metering import Counter, Histogram, Reading
 from otel_llmon.testing import Recorder, _KeepMetrics
 
 NAME = "llmon.test.histogram"
@@ -47,8 +50,8 @@ def wrapped() -> PeriodicExportingMetricReader:
     return PeriodicExportingMetricReader(MetricExporter(_KeepMetrics(None, None)), export_interval_millis=math.inf)
 
 
-def read(reader) -> dict[str, list]:
-    """Collect through any of the readers, and return the points by metric."""
+def metrics_of(reader) -> list:
+    """Collect through any of the readers, and return the metrics."""
     if isinstance(reader, InMemoryMetricReader):
         data = [reader.get_metrics_data()]
     else:
@@ -65,7 +68,12 @@ def read(reader) -> dict[str, list]:
         for metric in scope.metrics
     ]
     assert len({metric.name for metric in found}) == len(found), "a metric came twice"
-    return {metric.name: list(metric.data.data_points) for metric in found}
+    return found
+
+
+def read(reader) -> dict[str, list]:
+    """Collect through any of the readers, and return the points by metric."""
+    return {metric.name: list(metric.data.data_points) for metric in metrics_of(reader)}
 
 
 def counts(reader) -> list[int]:
@@ -250,3 +258,138 @@ def test_a_provider_that_was_shut_down_is_not_asked_for_a_meter(provider_set, ca
     provider_set(InMemoryMetricReader()).shutdown()
     metering.bind()
     assert caplog.messages == []
+
+
+# the routes of what sources report
+
+ABOUT = {"a": "x"}
+
+
+@pytest.fixture
+def source(rows):
+    """A counter, a gauge and an up-down counter that an observer reads."""
+    observers.detach_all()
+
+    def observe():
+        return [Reading(rows.counter, 7, ABOUT), Reading(rows.updown, 3, ABOUT), Reading(rows.gauge, 0.5, ABOUT)]
+
+    module = types.SimpleNamespace(__name__="source", ROWS=(rows.counter, rows.updown, rows.gauge), observe=observe)
+    yield lambda: (observers.attach(module, every=3600), observers.read_now(20))
+    observers.detach_all()
+    observers.sampler.beat = 10.0
+
+
+def told(reader) -> dict:
+    """What arrived of the source, without what only time can tell."""
+    return {
+        name: [(point.value, dict(point.attributes)) for point in points]
+        for name, points in read(reader).items()
+        if name.startswith("llmon.test.")
+    }
+
+
+EXPECTED = {
+    "llmon.test.counter": [(7, ABOUT)],
+    "llmon.test.updown": [(3, ABOUT)],
+    "llmon.test.gauge": [(0.5, ABOUT)],
+}
+
+
+@pytest.mark.parametrize("make", [wrapped, InMemoryMetricReader])
+def test_readings_arrive_by_either_route(provider_set, source, make):
+    """Handed over by our exporter, or through the SDK: the same metrics, kinds and values."""
+    reader = make()
+    provider = provider_set(reader)
+    metering.bind()
+    source()
+    assert told(reader) == EXPECTED
+    assert told(reader) == EXPECTED, "and again"
+    seen = {instrument.name for instrument in provider._measurement_consumer._async_instruments}
+    assert ("llmon.test.gauge" in seen) is (make is InMemoryMetricReader)
+
+
+def test_what_is_handed_over_is_what_the_sdk_would_make(provider_set, source):
+    """Field by field, but for the times."""
+
+    def fields(reader):
+        return {
+            metric.name: [
+                type(metric),
+                metric.unit,
+                metric.description,
+                replace(metric.data, data_points=[]),
+                [replace(point, start_time_unix_nano=0, time_unix_nano=0) for point in metric.data.data_points],
+                metric.data.data_points[0].start_time_unix_nano is None,
+            ]
+            for metric in metrics_of(reader)
+            if metric.name.startswith("llmon.test.")
+        }
+
+    ours, theirs = wrapped(), InMemoryMetricReader()
+    provider_set(ours)
+    metering.bind()
+    source()
+    first = fields(ours)
+    provider_set(theirs)
+    metering.bind()
+    observers.read_now(20)
+    assert first == fields(theirs)
+    assert set(first) == set(EXPECTED)
+
+
+def test_of_two_readers_each_gets_every_reading_once(provider_set, source):
+    """One with our exporter, one plain."""
+    ours, plain = wrapped(), InMemoryMetricReader()
+    provider_set(ours, plain)
+    metering.bind()
+    source()
+    assert told(ours) == told(plain) == EXPECTED
+
+
+def test_a_plain_reader_that_comes_later_gets_readings_after_the_next_pass(provider_set, source):
+    """The SDK gets its instruments then, not amid a collection."""
+    ours, plain = wrapped(), InMemoryMetricReader()
+    provider = provider_set(ours)
+    if not hasattr(provider, "add_metric_reader"):
+        pytest.skip("this SDK takes no further readers")
+    metering.bind()
+    source()
+    provider.add_metric_reader(plain)
+    assert told(ours) == EXPECTED
+    observers.read_now(20)
+    assert told(plain) == EXPECTED
+    assert told(ours) == EXPECTED
+
+
+def test_deltas_are_left_to_the_sdk(provider_set, source):
+    """An exporter that wants deltas gets them, and nothing twice."""
+    delta = {ObservableCounter: AggregationTemporality.DELTA}
+    reader = PeriodicExportingMetricReader(MetricExporter(_KeepMetrics(delta, None)), export_interval_millis=math.inf)
+    provider_set(reader)
+    metering.bind()
+    source()
+    assert told(reader) == EXPECTED
+    assert told(reader) == EXPECTED | {"llmon.test.counter": [(0, ABOUT)]}
+
+
+def test_a_view_is_obeyed(provider_set, source):
+    """Whoever leaves a metric out by a view does not get it by our way around the SDK."""
+    reader = wrapped()
+    api._METER_PROVIDER = MeterProvider(
+        [reader],
+        shutdown_on_exit=False,
+        views=[View(instrument_name="llmon.test.gauge", aggregation=DropAggregation())],
+    )
+    metering.bind()
+    source()
+    assert set(told(reader)) == set(EXPECTED) - {"llmon.test.gauge"}
+
+
+def test_an_instrument_with_readings_may_have_values_of_its_own(provider_set, source, rows):
+    """It goes through the SDK from then on, with both."""
+    reader = wrapped()
+    provider_set(reader)
+    metering.bind()
+    source()
+    metering.instrument_of(rows.gauge).set(9.0, {"a": "own"})
+    assert told(reader)["llmon.test.gauge"] == [(9.0, {"a": "own"}), (0.5, ABOUT)]

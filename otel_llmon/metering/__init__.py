@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from types import SimpleNamespace
@@ -175,14 +175,18 @@ class Instrument(Generic[SeriesT]):
 
     def read_sources(self, make: Callable[[float, Mapping[str, Any]], PointT]) -> list[PointT]:
         """Return what `make` makes of each value that sources report, and of its attributes."""
+        readings = (reading for source in list(self.sources.values()) for reading in source())
+        return self.checked(readings, make)
+
+    def checked(self, readings: Iterable[Reading], make: Callable[[float, Mapping[str, Any]], PointT]) -> list[PointT]:
+        """Return what `make` makes of each reading that can be exported; the others are refused and counted."""
         found: list[PointT] = []
         floor = 0.0 if self.row.kind == "counter" else -cells.LARGEST
-        for source in list(self.sources.values()):
-            for _, value, attributes in source():
-                if value.__class__ is float and floor <= value <= cells.LARGEST:  # most are
-                    found.append(make(value, attributes))
-                elif (number := self._checked(value)) is not None:
-                    found.append(make(values.fitting(number), attributes))
+        for _, value, attributes in readings:
+            if value.__class__ is float and floor <= value <= cells.LARGEST:  # most are
+                found.append(make(value, attributes))
+            elif (number := self._checked(value)) is not None:
+                found.append(make(values.fitting(number), attributes))
         if len(found) > self.row.cap:
             self._tell("attributes", "%s: more than %s readings, the rest is left out", self.row.cap)
         return found[: self.row.cap]
@@ -302,8 +306,8 @@ class _Bound:
     meter: metrics.Meter | None = None
     plain = False
     exponential = False
-    whole = False
-    """Whether every reader's exporter takes readings as they are: then the SDK need not see them."""
+    whole = possible = False
+    """Whether exporters take readings as they are, so that the SDK need not see them; whether all of them could."""
 
 
 _bound = _Bound()
@@ -362,6 +366,7 @@ def bind() -> None:
         gone = getattr(provider, "_shutdown", False)  # it would say at each look that it provides nothing any more
         _bound.meter = metrics.NoOpMeter(SCOPE) if gone else metrics.get_meter(SCOPE)
         _readers_of(metrics.get_meter_provider())
+        _bound.whole = _bound.possible
         for instrument in list(_instruments.values()):
             _create(instrument, _bound.meter)
 
@@ -380,7 +385,9 @@ def _readers_of(provider: Any) -> None:
     _bound.plain = not unread and not (binned and all(binned))
     exporters = [getattr(reader, "_exporter", None) for reader in readers]
     views = getattr(getattr(provider, "_sdk_config", None), "views", ())  # the user's, of what goes through the SDK
-    _bound.whole = bool(exporters) and not views and all(getattr(each, "takes_readings", False) for each in exporters)
+    _bound.possible = (
+        bool(exporters) and not views and all(getattr(each, "takes_readings", False) for each in exporters)
+    )
 
 
 def connected() -> bool:
@@ -406,15 +413,25 @@ def _inspect() -> None:
 
 def catch_up() -> None:
     """Give the SDK what it is to see from now on, as when a reader was added; a collection must not call this."""
-    if not _bound.whole and _bound.meter is not None:
+    if _bound.possible != _bound.whole and _bound.meter is not None:
+        _bound.whole = _bound.possible
         for instrument in list(_instruments.values()):
             if instrument.sourced and not instrument.created:
                 _create(instrument, _bound.meter)
 
 
-def handed_over() -> list[Instrument[Any]]:
-    """Return the instruments that exporters take from us, and the SDK never sees."""
-    return [each for each in list(_instruments.values()) if each.sourced] if _bound.whole else []
+Feed = Callable[[], Mapping[str, Sequence[Reading]]]
+feeds: list[Feed] = []
+"""Where to ask for the readings of all sources at once, by the names of their metrics."""
+
+
+def handed_over() -> Iterator[tuple[Instrument[Any], Sequence[Reading]]]:
+    """Yield what exporters take from us, and the SDK never sees."""
+    for feed in feeds if _bound.whole else ():
+        for name, readings in feed().items():
+            instrument = _instruments.get(name)
+            if instrument is not None and instrument.sourced:
+                yield instrument, readings
 
 
 def clear() -> None:

@@ -72,7 +72,6 @@ class _Sampler:
         self._thread: threading.Thread | None = None
         self._current: _Source | None = None
         self._stopped = False
-        self._looked = float("-inf")
 
     def after_fork(self) -> None:
         """Start afresh in a forked child; its thread starts with the child's first collection."""
@@ -94,13 +93,21 @@ class _Sampler:
 
     def _reader(self, source: _Source, row: str) -> metering.Source:
         def read() -> Iterable[Reading]:
-            now = self.clock()
-            if now - self._looked > 0.1:  # a collection asks for every metric
-                self._looked = now
-                self.ensure()
-            return source.fresh(row, now, self.beat)
+            self.ensure()
+            return source.fresh(row, self.clock(), self.beat)
 
         return read
+
+    def fresh(self) -> Mapping[str, Sequence[Reading]]:
+        """Return the last readings of all sources, by metric."""
+        self.ensure()
+        now = self.clock()
+        found: dict[str, list[Reading]] = {}
+        for source in list(self.sources.values()):
+            if now - source.read_at <= 2.5 * self.beat:
+                for name, readings in source.readings.items():
+                    found[name] = found[name] + readings if name in found else readings
+        return found
 
     def remove(self, name: str) -> None:
         """Read a source no more."""
@@ -157,7 +164,11 @@ class _Sampler:
         try:
             found: dict[str, list[Reading]] = {}
             for reading in source.observe():
-                found.setdefault(reading.metric.name, []).append(reading)
+                name = reading.metric.name
+                if name in found:
+                    found[name].append(reading)
+                elif name in source.rows:
+                    found[name] = [reading]
             source.readings, source.read_at, source.told = found, self.clock(), ""
         except NoDataError as exc:
             source.readings, source.read_at = {}, self.clock()
@@ -200,6 +211,7 @@ class _Sampler:
 
 sampler = _Sampler()
 read_now = sampler.read_now
+metering.feeds.append(sampler.fresh)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=sampler.after_fork)

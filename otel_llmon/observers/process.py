@@ -118,6 +118,7 @@ def watch_collector() -> Group[Collector]:
                 (rows.GC_UNCOLLECTABLE, collector.uncollectable),
             )
             for key, count in zip(keys, counts, strict=True)
+            if count or row is not rows.GC_UNCOLLECTABLE
         ]
 
     return Group((rows.GC_COLLECTIONS, rows.GC_COLLECTED, rows.GC_UNCOLLECTABLE), read, tell)

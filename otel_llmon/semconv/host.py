@@ -38,7 +38,6 @@ CPU_COUNT = Metric("system.cpu.logical.count", "updowncounter", "{cpu}", "Logica
 CPU_PHYSICAL_COUNT = Metric("system.cpu.physical.count", "updowncounter", "{cpu}", "Cores of the machine.")
 CPU_FREQUENCY = Metric("system.cpu.frequency", "gauge", "Hz", "How fast the CPUs run now, on average.", (CPU_NUMBER,))
 LOAD_AVERAGE = Metric("llmon.system.load_average", "gauge", "{task}", "Tasks that run or wait, on average.", (WINDOW,))
-UPTIME = Metric("system.uptime", "gauge", "s", "Seconds since the machine started.")
 
 MEMORY_USAGE = Metric(
     "system.memory.usage",

@@ -77,7 +77,7 @@ GC_UNCOLLECTABLE = Metric(
     "cpython.gc.uncollectable_objects",
     "counter",
     "{object}",
-    "Objects in a generation that could not be collected.",
+    "Objects in a generation that could not be collected; absent while there are none.",
     (GC_GENERATION,),
     since="process",
 )

@@ -41,10 +41,9 @@ class CPU:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many tasks ran or waited, on average, and how many seconds the machine is up."""
+    """How many tasks ran or waited, on average."""
 
     average: Mapping[str, float]
-    uptime: float
 
 
 def watch(proc: str = "/proc", *, linux: bool = LINUX, clock: Callable[[], float] = time.monotonic) -> Group[CPU]:
@@ -91,18 +90,16 @@ def watch_each(
 
 def watch_load(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Load]:
     """Return the group of the load average."""
-    file, up = File(f"{proc}/loadavg"), File(f"{proc}/uptime")
+    file = File(f"{proc}/loadavg", 256)
 
     def read() -> Load:
         average = [float(word) for word in file.read().split()[:3]] if linux else os.getloadavg()
-        uptime = float(up.read().split()[0]) if linux else time.time() - psutil().boot_time()
-        return Load(dict(zip(WINDOWS, average, strict=True)), uptime)
+        return Load(dict(zip(WINDOWS, average, strict=True)))
 
     def tell(load: Load) -> list[Reading]:
-        found = [told((rows.LOAD_AVERAGE, tasks, _WINDOW[window])) for window, tasks in load.average.items()]
-        return [*found, told((rows.UPTIME, load.uptime, {}))]
+        return [told((rows.LOAD_AVERAGE, tasks, _WINDOW[window])) for window, tasks in load.average.items()]
 
-    return Group((rows.LOAD_AVERAGE, rows.UPTIME), read, tell, [file, up] if linux else [])
+    return Group((rows.LOAD_AVERAGE,), read, tell, [file] if linux else [])
 
 
 def _cpu(

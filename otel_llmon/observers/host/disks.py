@@ -34,9 +34,9 @@ class Disk:
 
 
 def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Group[Disk]:
-    """Return the group of all disks together."""
+    """Return the group of all disks together: the bytes."""
     every, files = _reader(proc, sys, linux=linux)
-    return Group(_ROWS, lambda: _sum(every()), _tell, files)
+    return Group((rows.DISK_IO,), lambda: _sum(every()), _bytes, files)
 
 
 def watch_each(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Group[tuple[Disk, ...]]:
@@ -118,11 +118,15 @@ def _keys(device: str | None) -> tuple[dict[str, str], ...]:
     return {DISK_DIRECTION: "read", **which}, {DISK_DIRECTION: "write", **which}, which
 
 
+def _bytes(disk: Disk) -> list[Reading]:
+    read, write, _ = _keys(disk.device)
+    return [told((rows.DISK_IO, disk.read, read)), told((rows.DISK_IO, disk.written, write))]
+
+
 def _tell(disk: Disk) -> list[Reading]:
     read, write, device = _keys(disk.device)
     return [
-        told((rows.DISK_IO, disk.read, read)),
-        told((rows.DISK_IO, disk.written, write)),
+        *_bytes(disk),
         told((rows.DISK_OPERATIONS, disk.reads, read)),
         told((rows.DISK_OPERATIONS, disk.writes, write)),
         told((rows.DISK_IO_TIME, disk.busy, device)),

@@ -54,7 +54,10 @@ def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Gro
             return Network(counted[0].receive, counted[0].transmit)
         return Network(_sum([one.receive for one in counted]), _sum([one.transmit for one in counted]))
 
-    return Group(_ROWS, read, _tell, files)
+    def tell(network: Network) -> list[Reading]:
+        return [reading for reading in _tell(network) if reading.metric is not rows.NETWORK_PACKETS]
+
+    return Group((rows.NETWORK_IO, rows.NETWORK_ERRORS, rows.NETWORK_DROPPED), read, tell, files)
 
 
 def watch_each(proc: str = "/proc", *, linux: bool = LINUX) -> Group[tuple[Network, ...]]:
