@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import types
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import BIN
 
-from otel_llmon import cli, semconv
+from otel_llmon import cli, observers, semconv
 from otel_llmon.cli import _commands
+from otel_llmon.cli.observe import shown
 from otel_llmon.errors import NoDataError
 from otel_llmon.semconv import events
 from otel_llmon.settings import Settings
@@ -93,7 +97,7 @@ def test_settings_say_where_each_came_from(llmon, monkeypatch, tmp_path):
     lines = [line.split("\t") for line in out.splitlines()]
     assert ["level", "basic", "environment"] in lines
     assert ["service", "shop", "file"] in lines
-    assert ["observers", "host,process", "default"] in lines
+    assert ["observers", "auto", "default"] in lines
     assert len(lines) == 1 + len(Settings.__dataclass_fields__)
 
 
@@ -101,7 +105,7 @@ def test_settings_for_programs_keep_their_types(llmon):
     """--json prints numbers, flags and lists as such."""
     _, out, _ = llmon("settings", "--json")
     printed = json.loads(out)
-    assert printed["observers"] == {"value": ["host", "process"], "source": "default"}
+    assert printed["observers"] == {"value": ["auto"], "source": "default"}
     assert printed["log_bridge"]["value"] is True
     assert printed["endpoint"]["value"] is None
 
@@ -147,3 +151,49 @@ def test_an_unknown_command_is_a_usage_error(llmon):
     status, out, err = llmon("metricks")
     assert (status, out) == (2, "")
     assert "metricks" in err
+
+
+def test_observe_prints_one_sample_of_everything(llmon):
+    """A line for each reading; what this machine has not says so instead of a zero."""
+    code, out, err = llmon("observe", "--over", "0.01")
+    assert (code, err) == (0, "")
+    header, *lines = [line.split("\t") for line in out.splitlines()]
+    assert header == ["metric", "value", "of", "source"]
+    told = {(metric, of): value for metric, value, of, _ in lines}
+    assert told["system.cpu.logical.count", ""] == f"{os.cpu_count()} cpu"
+    assert told["system.memory.limit", ""] == shown(psutil.virtual_memory().total, "By")
+    assert told["process.thread.count", ""].endswith(" thread")
+    assert {source.partition(".")[0] for *_, source in lines} >= {*observers.OBSERVERS} - {"efficiency"}
+
+
+def test_observe_takes_names_and_tells_programs(llmon):
+    """The same as JSON, of what was named; a utilization is of the time that was waited."""
+    code, out, _ = llmon("observe", "host.memory", "process.gc", "--json", "--over", "0")
+    found = {one["source"]: one["readings"] for one in json.loads(out)}
+    assert code == 0
+    assert set(found) == {"host.memory", "process.gc"}
+    [limit] = [one for one in found["host.memory"] if one["metric"] == "system.memory.limit"]
+    assert limit == {
+        "metric": "system.memory.limit",
+        "value": psutil.virtual_memory().total,
+        "unit": "By",
+        "attributes": {},
+    }
+
+
+def test_observe_goes_on_where_one_source_fails(llmon, monkeypatch):
+    """Whoever is broken is named, and the others are shown; so is an observer that somebody adds."""
+
+    def observe():
+        raise RuntimeError("no driver")
+
+    broken = types.SimpleNamespace(ROWS=(), observe=observe)
+    monkeypatch.setitem(sys.modules, "broken_observer", broken)
+    monkeypatch.setitem(observers.OBSERVERS, "broken", "broken_observer")
+    code, out, _ = llmon("observe", "broken", "process.gc", "--over", "0")
+    assert code == 0
+    assert "-\tRuntimeError: no driver\t\tbroken" in out.splitlines()
+    assert "cpython.gc.collections" in out
+    code, out, err = llmon("observe", "nothing")
+    assert code == 1
+    assert err.startswith("llmon: observer 'nothing': expected one of auto, ")

@@ -135,20 +135,21 @@ def _models() -> tuple[Panel, ...]:
 
 
 def _machine() -> tuple[Panel, ...]:
+    # one program reports a machine for all: the chosen service need not be it
     busy = {CPU_MODE: '!~"idle|iowait"'}
-    held = {SYSTEM_MEMORY_STATE: '=~"used|cached"'}
+    held = select(host.MEMORY_USAGE, where={SYSTEM_MEMORY_STATE: '=~"used|cached"'})
     each = (SERVICE_NAME,)
     return (
         _panel(
             "CPU of the machine",
-            _named(total(_of(host.CPU_UTILIZATION, where=busy), (CPU_MODE,), "avg"), CPU_MODE),
+            _named(total(select(host.CPU_UTILIZATION, where=busy), (CPU_MODE,), "avg"), CPU_MODE),
             "percentunit",
         ),
         Panel(
             "Memory of the machine",
             (
-                _named(total(_of(host.MEMORY_USAGE, where=held), (SYSTEM_MEMORY_STATE,), "max"), SYSTEM_MEMORY_STATE),
-                Query(total(_of(host.MEMORY_LIMIT), how="max"), "all there is"),
+                _named(total(held, (SYSTEM_MEMORY_STATE,), "max"), SYSTEM_MEMORY_STATE),
+                Query(total(select(host.MEMORY_LIMIT), how="max"), "all there is"),
             ),
             "bytes",
         ),

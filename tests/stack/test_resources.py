@@ -13,7 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 from servers import until
+from sink import free_port
 from test_cgroup import SECOND
+
+from otel_llmon.stack import files, native
 
 MIB = 1 << 20
 FAST = {"OTEL_METRIC_EXPORT_INTERVAL": "500", "OTEL_LLMON_OBSERVER_INTERVAL": "0.25"}
@@ -136,7 +139,6 @@ def test_filesystems_are_what_df_says(machine):
     used, free, percent = line.split()
     root = 'system_filesystem_mountpoint="/"'
     near = 1 << 29
-    space = f"system_filesystem_usage_bytes{{{root},system_filesystem_state="
     assert ask(f'system_filesystem_usage_bytes{{{root},system_filesystem_state="used"}}') == pytest.approx(
         int(used), abs=near
     )
@@ -317,3 +319,57 @@ def test_the_limit_of_a_container_of_512_mib(stack, program):
     assert until(lambda: stack.prometheus.query(limit).series)[0].value == 512 * MIB
     used = 'llmon_container_memory_utilization_ratio{service_name="contained"}'
     assert stack.prometheus.query(used).series[0].value == pytest.approx(300_000_000 / (512 * MIB))
+
+
+KEPT = """
+exporters:
+  file: {{path: {folder}/kept.json, flush_interval: 100ms}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [file]}}
+    logs: {{receivers: [otlp], exporters: [file]}}
+    metrics: {{exporters: [file]}}
+    metrics/host: {{exporters: [file]}}
+"""
+
+
+@pytest.mark.row("C32", "C33")
+def test_beside_the_agent_the_machine_is_reported_by_the_agent_alone(program, tmp_path):
+    """What programs send of `system.*` is left out there, and the rest of theirs comes through, into a file of JSON."""
+    (tmp_path / "kept.yaml").write_text(KEPT.format(folder=tmp_path))
+    ports = [str(free_port()) for _ in range(3)]
+    environ = dict(
+        zip(("LLMON_OTLP_HTTP_PORT", "LLMON_OTLP_GRPC_PORT", "LLMON_COLLECTOR_HEALTH_PORT"), ports, strict=True)
+    )
+    config = [f"--config={files() / 'collector-config/agent.yaml'}", f"--config={tmp_path / 'kept.yaml'}"]
+    with program.start(
+        [str(native.binaries()["collector"]), *config],
+        **environ,
+        LLMON_DATA=str(tmp_path),
+        LLMON_SCRAPE_INTERVAL="1s",
+    ) as agent:
+        try:
+            until(lambda: psutil.Process(agent.pid).net_connections())
+            source = "import otel_llmon as l; h = l.configure('beside'); import sys; sys.exit(not h.flush(10))"
+            sent = until(
+                lambda: not program(source, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{ports[0]}").returncode
+            )
+            assert sent
+
+            def reported() -> dict[str, set[str]]:
+                found: dict[str, set[str]] = {"host": set(), "beside": set()}
+                for line in (tmp_path / "kept.json").read_text().splitlines():
+                    for resource in json.loads(line).get("resourceMetrics", ()):
+                        keys = {each["key"] for each in resource["resource"].get("attributes", ())}
+                        who = "beside" if "service.name" in keys else "host"
+                        found[who] |= {one["name"] for scope in resource["scopeMetrics"] for one in scope["metrics"]}
+                return found
+
+            until(
+                lambda: "system.memory.usage" in reported()["host"] and "process.memory.usage" in reported()["beside"]
+            )
+            assert not {name for name in reported()["beside"] if name.startswith(("system.", "llmon.system."))}
+        finally:
+            agent.terminate()
+            agent.communicate()
