@@ -362,7 +362,7 @@ def test_an_unknown_observer_is_one_line_under_opentelemetry_instrument(program,
     """The program starts with the defaults."""
     ended = program("from work import work; work(10)", instrumented=True, OTEL_LLMON_OBSERVERS="bogus")
     assert [line for line in ended.stderr.splitlines() if line] == [
-        "observer 'bogus': expected one of efficiency, host, process; going on with the defaults"
+        "observer 'bogus': expected one of auto, cgroup, efficiency, host, process; going on with the defaults"
     ]
     assert sink.operations() == all_of(10)
 
