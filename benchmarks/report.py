@@ -110,7 +110,7 @@ def spread(samples: list[float], unit: str) -> str:
     found = Spread.of(samples)
     if found.p25 == found.p75:
         return amount(found.median, unit)
-    size, name = _scale(found.median)
+    size, name = _scale(found.median) if unit == "ns" else (1.0, unit)
     low, middle, high = (f"{value / size:.3g}" for value in (found.p25, found.median, found.p75))
     return f"{middle} {name} \\[{low}-{high}]"
 
