@@ -307,3 +307,36 @@ def test_a_second_instrument_of_one_name_is_refused(rows):
     Counter(rows.counter)
     with pytest.raises(ValueError, match="exists already"):
         Counter(rows.counter)
+
+
+MAKING = """
+import threading
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from otel_llmon import metering
+from otel_llmon.semconv import Metric
+
+reader, over = InMemoryMetricReader(), threading.Event()
+metrics.set_meter_provider(MeterProvider([reader]))
+
+def collect():
+    while not over.is_set():
+        reader.get_metrics_data()
+
+collecting = [threading.Thread(target=collect) for _ in range(2)]
+for thread in collecting:
+    thread.start()
+for number in range(2000):
+    metering.Counter(Metric(f"made.{number}", "counter", "1", "Made meanwhile.")).at().add(1)
+over.set()
+for thread in collecting:
+    thread.join()
+print("done")
+"""
+
+
+def test_a_metric_may_be_made_while_others_are_collected(program):
+    """Neither waits for the other: a collection holds the SDK's lock and asks for ours."""
+    ended = program(MAKING, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
@@ -312,11 +313,14 @@ class _Bound:
 
 _bound = _Bound()
 _instruments: dict[str, Instrument[Any]] = {}
+_making = threading.RLock()
+"""Guards what is made in the SDK, which locks for that. A collection holds the SDK's lock when it asks for the cells',
+so nothing may be made under that one, and no collection may ask for this one."""
 
 
 def register(instrument: Instrument[Any]) -> None:
     """Let `instrument` report to the global provider, now and after a change of provider."""
-    with cells.lock:
+    with _making:
         other = _instruments.setdefault(instrument.row.name, instrument)
         if other is not instrument:
             raise ValueError(f"metric {instrument.row.name!r}: exists already; use the instrument that is there")
@@ -356,7 +360,7 @@ def bind() -> None:
     that is cheap enough for that, so its variable is read directly; before a provider is set it is None, and
     OpenTelemetry's proxies connect us when one comes.
     """
-    with cells.lock:
+    with _making:
         provider = _api._METER_PROVIDER
         if provider is _bound.provider:
             return
@@ -406,14 +410,16 @@ def _inspect() -> None:
     _readers_of(metrics.get_meter_provider())
     if _bound.plain is not before:
         with cells.lock:
-            for instrument in _instruments.values():
+            for instrument in list(_instruments.values()):
                 if isinstance(instrument, Histogram):
                     instrument.route()
 
 
 def catch_up() -> None:
     """Give the SDK what it is to see from now on, as when a reader was added; a collection must not call this."""
-    if _bound.possible != _bound.whole and _bound.meter is not None:
+    if _bound.possible == _bound.whole or _bound.meter is None:
+        return
+    with _making:
         _bound.whole = _bound.possible
         for instrument in list(_instruments.values()):
             if instrument.sourced and not instrument.created:
@@ -437,7 +443,7 @@ def handed_over() -> Iterator[tuple[Instrument[Any], Sequence[Reading]]]:
 def clear() -> None:
     """Forget every series: for a new provider, or a test."""
     with cells.lock:
-        for instrument in _instruments.values():
+        for instrument in list(_instruments.values()):
             instrument.clear()
 
 
@@ -453,7 +459,7 @@ def histograms() -> list[Histogram]:
 
 def instrument_of(row: Metric, *, sourced: bool = False) -> Instrument[Any]:
     """Return the instrument of `row`, made at the first call; `sourced` where only sources will report it."""
-    with cells.lock:
+    with _making:
         found = _instruments.get(row.name) or _KINDS[row.kind](row, sourced=sourced)
         if found.sourced and not sourced:
             found.sourced = False
@@ -482,7 +488,9 @@ Gauge(SELF_SERIES).sources["series"] = _take_stock
 
 
 def _after_fork() -> None:
+    global _making  # noqa: PLW0603  # a child has one of its own
     cells.renew()
+    _making = threading.RLock()
     for instrument in _instruments.values():
         instrument.restart()
 
