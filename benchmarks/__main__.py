@@ -14,6 +14,7 @@ from benchmarks import (
     breaker,
     collection,
     eta,
+    gpu,
     in_place,
     instructions,
     leaving,
@@ -46,6 +47,7 @@ GROUPS = {
     "viewer": viewer,
     "progress": progress,
     "breaker": breaker,
+    "gpu": gpu,
 }
 OWN = ("in-place", "eta")
 """Groups that measure and print in their own way."""

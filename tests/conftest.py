@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from browser import chromium, stage, visit  # noqa: F401  # fixtures of the page's tests
 from circuit import breakers  # noqa: F401  # the fixture of breakers' tests
+from gpus import GPUs
 from processes import Program
 from sink import Sink
 
@@ -86,6 +87,14 @@ def sink() -> Iterator[Sink]:
 def program(tmp_path: Path, sink: Sink) -> Program:
     """A program to run as a process of its own: see Program."""
     return Program(tmp_path, sink.endpoint)
+
+
+@pytest.fixture
+def gpus(tmp_path: Path) -> GPUs:
+    """NVIDIA's library as a script has it, for programs: `program(..., **gpus.environ)`."""
+    made = GPUs(tmp_path / "gpus")
+    made.install()
+    return made
 
 
 @pytest.fixture

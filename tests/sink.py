@@ -126,6 +126,17 @@ class Sink:
                 points[series].append(point)
         return total + sum(_value(max(found, key=lambda point: point.time_unix_nano)) for found in points.values())
 
+    def latest(self) -> dict[str, list[tuple[dict[str, str], float]]]:
+        """Return the points of the last batch of metrics, each with its attributes, by the metric's name."""
+        found: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)
+        for request in self._kept(ExportMetricsServiceRequest)[-1:]:
+            for resource in request.resource_metrics:
+                for scope in resource.scope_metrics:
+                    for metric in scope.metrics:
+                        points = getattr(metric, metric.WhichOneof("data")).data_points
+                        found[metric.name] += [(attributes(point), _value(point)) for point in points]
+        return found
+
     def starts(self) -> dict[str, int]:
         """Return since when each metric counts, in unix nanoseconds, by its name."""
         return {metric.name: point.start_time_unix_nano for _, metric, point in self._points()}

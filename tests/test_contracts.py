@@ -16,7 +16,7 @@ import pytest
 import otel_llmon
 from otel_llmon import instrumentors
 from otel_llmon.errors import NoDataError
-from otel_llmon.observers import cgroup
+from otel_llmon.observers import cgroup, gpu, torch
 from otel_llmon.observers.sources import everything, sources
 from otel_llmon.semconv import attributes, events, rows
 
@@ -103,6 +103,8 @@ HERE_OR_NOT = {
     "cgroup.cpu": {row.name for row in cgroup.CPU_ROWS},
     "cgroup.memory": {row.name for row in cgroup.MEMORY_ROWS},
     "cgroup.pressure": {"llmon.container.pressure"},
+    "gpu": {row.name for row in gpu.ROWS},
+    "torch": {row.name for row in torch.ROWS},
 }
 """What one machine says and another does not."""
 

@@ -1,97 +1,66 @@
-"""The GPU probe: through a stand-in for NVIDIA's module, and on a real GPU in the test that is marked so."""
+"""The GPU probe: with a stand-in for NVIDIA's library, and on a real GPU in the test that is marked so."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import pytest
 from processes import CONFIGURE
 from sink import attributes
 
-from otel_llmon.probes.gpu import visible
+from otel_llmon.nvml import Device, visible
 
-NVML = """
-import os, time
-
-NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION = 3, 4
-how, calls, clock = os.environ.get("FAKE", ""), [], [0]
-USED = {"GPU-aa": (10, 30, 20), "GPU-bb": (1, 2, 3)}
-BUSY = {"GPU-aa": (100, 50, 90), "GPU-bb": (0, 50, 30)}
-
-class NVMLError(Exception):
-    def __init__(self, value):
-        super().__init__(f"error {value}")
-        self.value = value
-
-class Answer:
-    def __init__(self, **fields):
-        vars(self).update(fields)
-
-def nvmlInit():
-    if how == "no driver":
-        raise NVMLError(9)
-    if how == "hangs":
-        time.sleep(60)
-
-def nvmlDeviceGetCount():
-    return len(USED)
-
-def nvmlDeviceGetHandleByIndex(index):
-    return list(USED)[index]
-
-def nvmlDeviceGetUUID(gpu):
-    return gpu
-
-def turn(gpu):
-    return min(calls.count(gpu) - 1, 2)
-
-def nvmlDeviceGetMemoryInfo(gpu):
-    calls.append(gpu)
-    if how == "lost" and calls.count(gpu) > 1:
-        raise NVMLError(15)
-    return Answer(used=USED[gpu][turn(gpu)] << 30)
-
-def nvmlDeviceGetUtilizationRates(gpu):
-    if how == "divided":
-        raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
-    return Answer(gpu=BUSY[gpu][turn(gpu)])
-"""
 ON_A_GPU = """
-import otel_llmon, threading, time
+import os, otel_llmon, threading, time
+from pathlib import Path
 handle = otel_llmon.configure("app")
-import pynvml
 from otel_llmon import phase
+
+asked = Path(os.environ["FAKE_NVML_CALLS"])
+
+def calls():
+    return asked.read_text().count("nvmlDeviceGetMemoryInfo") if asked.exists() else 0
 
 with phase("embed"):
     deadline = time.monotonic() + {patience}
-    while len(pynvml.calls) < {calls} and time.monotonic() < deadline:
+    while calls() < {calls} and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
 with phase("after"):
     pass
-print(len(pynvml.calls), [thread.name for thread in threading.enumerate() if "gpu" in thread.name])
 """
+TWO = {
+    "count": 2,
+    "gpu0.uuid": "GPU-aa",
+    "gpu1.uuid": "GPU-bb",
+    "gpu0.name": "one",
+    "gpu1.name": "other",
+    "gpu0.memory.used": f"{10 << 30},{30 << 30},{20 << 30}",
+    "gpu1.memory.used": f"{1 << 30},{2 << 30},{3 << 30}",
+    "gpu0.busy": "100,50,90",
+    "gpu1.busy": "0,50,30",
+}
+DIVIDED = dict.fromkeys(("gpu0.error.nvmlDeviceGetUtilizationRates", "gpu1.error.nvmlDeviceGetUtilizationRates"), 3)
+LOST = {"gpu0.error.nvmlDeviceGetMemoryInfo": "0,15"}
 MEMORY, BUSY = "llmon.gpu.memory.peak", "llmon.gpu.utilization.mean"
 
 
 @pytest.mark.parametrize(
     ("how", "seen", "calls", "expected"),
     [
-        ("", None, 6, {MEMORY: 32 << 30, BUSY: 3.2 / 6}),
-        ("", "1", 3, {MEMORY: 3 << 30, BUSY: 0.8 / 3}),
-        ("", "GPU-b,GPU-a", 6, {MEMORY: 32 << 30, BUSY: 3.2 / 6}),
-        ("", "0,7,1", 3, {MEMORY: 30 << 30, BUSY: 2.4 / 3}),
-        ("", "", 0, {}),
-        ("divided", None, 6, {MEMORY: 32 << 30}),
-        ("lost", "0", 2, {MEMORY: 10 << 30, BUSY: 1.0}),
-        ("no driver", None, 0, {}),
-        ("hangs", None, 0, {}),
+        ({}, None, 6, {MEMORY: 32 << 30, BUSY: 3.2 / 6}),
+        ({}, "1", 3, {MEMORY: 3 << 30, BUSY: 0.8 / 3}),
+        ({}, "GPU-b,GPU-a", 6, {MEMORY: 32 << 30, BUSY: 3.2 / 6}),
+        ({}, "0,7,1", 3, {MEMORY: 30 << 30, BUSY: 2.4 / 3}),
+        ({}, "", 0, {}),
+        (DIVIDED, None, 6, {MEMORY: 32 << 30}),
+        (LOST, "0", 2, {MEMORY: 10 << 30, BUSY: 1.0}),
+        ({"error.nvmlInit": 9}, None, 0, {}),
+        ({"hang.nvmlInit": 1}, None, 0, {}),
     ],
 )
-def test_a_gpu_is_sampled_while_a_phase_runs(program, sink, how, seen, calls, expected):  # noqa: PLR0917
+def test_a_gpu_is_sampled_while_a_phase_runs(program, sink, gpus, how, seen, calls, expected):  # noqa: PLR0917
     """Peak of the sum over visible GPUs, mean of what they were busy; what none of them says is absent, never 0."""
-    program.write("pynvml.py", NVML)
-    environ = {"FAKE": how, "OTEL_LLMON_LEVEL": "profiling", "CUDA_VISIBLE_DEVICES": seen}
+    gpus.say({**TWO, **how})
+    environ = {"OTEL_LLMON_LEVEL": "profiling", "CUDA_VISIBLE_DEVICES": seen, **gpus.environ}
     source = ON_A_GPU.format(calls=calls, patience=20)
     done = program(source, **{name: value for name, value in environ.items() if value is not None})
     assert done.returncode == 0, done.stderr
@@ -99,20 +68,20 @@ def test_a_gpu_is_sampled_while_a_phase_runs(program, sink, how, seen, calls, ex
     found = {key: float(value) for key, value in spans["embed"].items() if key.startswith("llmon.gpu")}
     assert found == pytest.approx(expected)
     assert sink.totals("llmon.phase.gpu.memory.peak") == (MEMORY in expected) + (MEMORY in spans["after"])
-    assert sink.totals("llmon.self.errors") == (how == "lost")
+    assert sink.totals("llmon.self.errors") == (how is LOST)
     assert "llmon.cpu.time" in spans["embed"]
 
 
-@pytest.mark.parametrize("wanted", [None, "", "0", "1,0", "GPU-b", "GPU-", "-1", "1,1,x,0", " 1 "])
+@pytest.mark.parametrize("wanted", [None, "", "0", "1,0", "GPU-b", "GPU-", "-1", "1,1,x,0", " 1 ", "MIG-c", "2"])
 def test_visible_gpus_are_those_that_cuda_would_see(wanted):
     """Up to the first that is not there, or that could be more than one."""
-    nvml = SimpleNamespace(
-        nvmlDeviceGetCount=lambda: 2,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetUUID=("GPU-aa", "GPU-bb").__getitem__,
-    )
-    expected = {None: [0, 1], "0": [0], "1,0": [1, 0], "GPU-b": [1], "1,1,x,0": [1, 1], " 1 ": [1]}
-    assert visible(nvml, wanted) == expected.get(wanted, [])
+    devices = [
+        Device(0, "GPU-aa", "one", "0"),
+        Device(1, "GPU-bb", "other", "1"),
+        Device(2, "MIG-c", "", "1:0", "GPU-bb"),
+    ]
+    expected = {None: [0, 1], "0": [0], "1,0": [1, 0], "GPU-b": [1], "1,1,x,0": [1, 1], " 1 ": [1], "MIG-c": [2]}
+    assert [device.handle for device in visible(devices, wanted)] == expected.get(wanted, [])
 
 
 @pytest.mark.gpu

@@ -23,8 +23,10 @@ from otel_llmon.semconv import Metric
 OBSERVERS = {
     "cgroup": "otel_llmon.observers.cgroup",
     "efficiency": "otel_llmon.observers.efficiency",
+    "gpu": "otel_llmon.observers.gpu",
     "host": "otel_llmon.observers.host",
     "process": "otel_llmon.observers.process",
+    "torch": "otel_llmon.observers.torch",
 }
 
 Observe = Callable[[], Iterable[Reading]]

@@ -64,7 +64,7 @@ class Account:
 
     def came(self, place: Place) -> None:
         """Count what follows for this phase."""
-        if _in_event_loop():
+        if in_event_loop():
             return
         with self._lock:
             thread = self._threads.get(threading.get_ident())
@@ -79,7 +79,7 @@ class Account:
 
     def went(self, place: Place) -> None:
         """Count what follows for the phase around this one."""
-        if _in_event_loop():
+        if in_event_loop():
             return
         with self._lock:
             thread = self._threads.get(threading.get_ident())
@@ -149,7 +149,8 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_event_loop() -> bool:
+def in_event_loop() -> bool:
+    """Tell whether this code runs inside an asyncio event loop."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
 

@@ -62,8 +62,8 @@ def usual() -> tuple[str, ...]:
     from otel_llmon.observers import cgroup
 
     if cgroup.contained():
-        return "cgroup", "process"
-    return ("host", "cgroup", "process") if cgroup.limited() else ("host", "process")
+        return "cgroup", "process", "gpu"
+    return ("host", "cgroup", "process", "gpu") if cgroup.limited() else ("host", "process", "gpu")
 
 
 def everything() -> Iterator[str]:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from otel_llmon.errors import NoDataError
+from otel_llmon.nvml import VISIBLE, Connection, GoneError, load, visible
 from otel_llmon.probes.sampling import Beat
 from otel_llmon.semconv import attributes as key
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Sample(NamedTuple):
@@ -67,19 +66,25 @@ class GPU:
         return begun.facts()
 
 
-def connect(nvml: Any, environ: Mapping[str, str] = os.environ) -> Callable[[], Sample]:
+def connect(find: Callable[[], Any] = load, environ: Mapping[str, str] = os.environ) -> Callable[[], Sample]:
     """Return what samples the visible GPUs; raises NoDataError where there are none."""
-    try:
-        nvml.nvmlInit()
-        gpus = visible(nvml, environ.get(VISIBLE))
-    except nvml.NVMLError as exc:
-        raise NoDataError(f"no NVIDIA driver: {exc}") from exc
+    connection = Connection(find())
+    gpus = visible(connection.devices, environ.get(VISIBLE))
     if not gpus:
+        connection.close()
         raise NoDataError(f"no GPU is visible; {VISIBLE}={environ.get(VISIBLE)}")
 
+    def answers(function: str) -> list[Any]:
+        """Return what those GPUs say that have an answer: a divided one has none for its utilisation, for instance."""
+        found = [connection.ask(gpu, function) for gpu in gpus if connection.can(gpu, function)]
+        return [answer for answer in found if answer is not None]
+
     def sample() -> Sample:
-        used = _answers(nvml, nvml.nvmlDeviceGetMemoryInfo, gpus)
-        busy = _answers(nvml, nvml.nvmlDeviceGetUtilizationRates, gpus)
+        try:
+            used, busy = answers("nvmlDeviceGetMemoryInfo"), answers("nvmlDeviceGetUtilizationRates")
+        except GoneError:
+            connection.close()
+            raise
         return Sample(
             sum(each.used for each in used) if used else None,
             sum(each.gpu for each in busy) / len(busy) / 100 if busy else None,
@@ -88,41 +93,7 @@ def connect(nvml: Any, environ: Mapping[str, str] = os.environ) -> Callable[[], 
     return sample
 
 
-def visible(nvml: Any, wanted: str | None) -> list[Any]:
-    """Return the GPUs that CUDA would see: all of them, or those listed, up to the first that is not there."""
-    every = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    if wanted is None:
-        return every
-    found = []
-    for name in map(str.strip, wanted.split(",")):
-        if name.isdecimal():
-            match = every[int(name) : int(name) + 1]
-        elif name.startswith("MIG-"):
-            match = [nvml.nvmlDeviceGetHandleByUUID(name)]
-        else:
-            match = [gpu for gpu in every if name and nvml.nvmlDeviceGetUUID(gpu).startswith(name)]
-        if len(match) != 1:
-            break
-        found += match
-    return found
-
-
-def _answers(nvml: Any, ask: Callable[[Any], Any], gpus: list[Any]) -> list[Any]:
-    """Return the answers of those GPUs that have one: a divided one has none for its utilisation, for instance."""
-    found = []
-    for gpu in gpus:
-        try:
-            found.append(ask(gpu))
-        except nvml.NVMLError as exc:
-            if getattr(exc, "value", None) not in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NO_PERMISSION):
-                raise
-    return found
-
-
 def watch(proc: str = "/proc") -> GPU:
     """Return the probe. NVML's module is loaded here: a child forked amid an import elsewhere never sees its end."""
-    try:
-        import pynvml
-    except ImportError as exc:
-        raise NoDataError(f"'pynvml' cannot be loaded: {exc}; run: pip install nvidia-ml-py") from exc
-    return GPU(Beat("gpu", lambda: connect(pynvml)))
+    load()
+    return GPU(Beat("gpu", connect))

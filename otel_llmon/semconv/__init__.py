@@ -19,6 +19,7 @@ FAMILIES = (
     "process",
     "cgroup",
     "hardware",
+    "gpu",
     "events",
     "selfmetrics",
 )

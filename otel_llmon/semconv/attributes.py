@@ -19,6 +19,9 @@ HW_ID: Final = "hw.id"
 HW_NAME: Final = "hw.name"
 HW_TYPE: Final = "hw.type"
 HTTP_STATUS: Final = "http.response.status_code"
+HW_PARENT: Final = "hw.parent"
+HW_SENSOR: Final = "hw.sensor_location"
+HW_STATE: Final = "hw.state"
 EVENT_NAME: Final = "otel.event.name"
 K8S_NAMESPACE: Final = "k8s.namespace.name"
 K8S_NODE: Final = "k8s.node.name"
@@ -84,6 +87,7 @@ BENCHMARK_SECONDS: Final = "llmon.benchmark.seconds"
 BUILD: Final = "llmon.build"
 CHUNKS: Final = "llmon.stream.chunks"
 CIRCUIT: Final = "llmon.circuit"
+CLOCK: Final = "llmon.clock"
 COMPONENT: Final = "llmon.component"
 KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
@@ -96,8 +100,10 @@ FAILOVER_TO: Final = "llmon.failover.to"
 INPUT_SHAPE: Final = "llmon.input.shape"
 INPUT_TYPE: Final = "llmon.input.type"
 ITEMS: Final = "llmon.items"
+GPU_INDEX: Final = "llmon.gpu.index"
 JOB_ID: Final = "llmon.job.id"
 KIND: Final = "llmon.kind"
+LINK: Final = "llmon.link"
 LOCAL_RANK: Final = "llmon.local_rank"
 MODEL: Final = "llmon.model"
 MODEL_PARAMETERS: Final = "llmon.model.parameters"
@@ -121,6 +127,7 @@ SOURCE: Final = "llmon.source"
 SPLIT: Final = "llmon.split"
 STATE: Final = "llmon.state"
 WINDOW: Final = "llmon.window"
+TORCH_DEVICE: Final = "llmon.torch.device"
 WORKER_ID: Final = "llmon.worker.id"
 WORLD_SIZE: Final = "llmon.world_size"
 
@@ -152,7 +159,7 @@ MEANINGS: Final = {
     CPU_NUMBER: "number of the logical CPU; only with `host.cpus`",
     DISK_DIRECTION: "read or write",
     GC_GENERATION: "0, 1 or 2",
-    HW_ID: "what tells a component from others of its type",
+    HW_ID: "what tells a component from others of its type; of a GPU, or of a part of a divided one, its UUID",
     HW_NAME: "what a person calls the component",
     HW_TYPE: "cpu or gpu",
     NETWORK_DIRECTION: "receive or transmit",
@@ -169,7 +176,7 @@ MEANINGS: Final = {
     SYSTEM_MOUNTPOINT: "folder at which the filesystem is seen",
     WINDOW: "1m, 5m or 15m: what the average goes back to",
     CPU_MODE: "what the CPU was doing: user, system, idle, iowait, ...",
-    ERROR_TYPE: "class of the exception that ended the work",
+    ERROR_TYPE: "class of the exception that ended the work; of a GPU: corrected, uncorrected, pcie_replay, nvlink_crc, xid",
     EXCEPTION_MESSAGE: "what a logged exception said (log records only)",
     EXCEPTION_STACKTRACE: "where a logged exception was raised (log records only)",
     EXCEPTION_TYPE: "class of a logged exception (log records only)",
@@ -183,6 +190,9 @@ MEANINGS: Final = {
     SERVER_ADDRESS: "host of the server that was called",
     SERVER_PORT: "its port",
     SERVICE_NAME: "name of the program that reports (resources only)",
+    HW_PARENT: "`hw.id` of the GPU that an instance is part of; absent on a whole GPU",
+    HW_SENSOR: "where the temperature is taken: gpu or memory",
+    HW_STATE: "ok or failed",
     SYSTEM_MEMORY_STATE: "used, free, cached or buffers",
     VCS_REVISION: "commit that was measured",
     GEN_AI_CACHE_CREATION_TOKENS: "prompt tokens that the provider put into its cache; the name up to v1.41 (spans only)",
@@ -225,6 +235,7 @@ MEANINGS: Final = {
     BUILD: "name of the build that was measured",
     CHUNKS: "chunks of a stream that arrived (spans only)",
     CIRCUIT: "name given to `Breaker()`",
+    CLOCK: "which clock of the GPU: sm (what computes) or memory",
     COMPONENT: "component of Conveyance's context: L, I, A or G",
     KEEP: "true on a span whose trace tail sampling must keep (spans only)",
     AFTER: "phase that ran before, though it was declared to come later (span events only)",
@@ -234,8 +245,10 @@ MEANINGS: Final = {
     FAILOVER_TO: "the target that was taken instead (span events only)",
     INPUT_SHAPE: "sizes of what a model was given, one for each dimension; -1 where one is open (spans only)",
     INPUT_TYPE: "type of its elements: float32, int64, ... (spans only)",
+    GPU_INDEX: "number of the GPU as `nvidia-smi` counts; of an instance, with a colon and its own number behind",
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
+    LINK: "pcie or nvlink",
     MODEL: "the model that is trained, as `training()` was told; absent where it was not",
     MODEL_PARAMETERS: "parameters of the model (spans only)",
     MODEL_TYPE: "class of the model (spans only)",
@@ -252,7 +265,7 @@ MEANINGS: Final = {
     PIPELINE: "name of the `pipeline()` or `training()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
     QUANTITY: "loss, accuracy, learning_rate or gradient_norm",
-    REASON: "why a value was refused: type, not_finite, negative, attributes",
+    REASON: "why a value was refused: type, not_finite, negative, attributes; what holds a GPU's clocks down: sw_power_cap, hw_slowdown, sync_boost, sw_thermal, hw_thermal, hw_power_brake; of the time also thermal, board_limit, reliability",
     RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
     SIGNAL: "traces, metrics or logs",
     SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much",
@@ -280,6 +293,7 @@ MEANINGS: Final = {
     PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
     SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
     SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
-    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open",
+    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open; torch's memory: allocated or reserved",
+    TORCH_DEVICE: "the GPU as torch counts: cuda:0, ...",
 }
 """What each key says, for the printed docs."""

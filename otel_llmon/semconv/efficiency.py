@@ -22,7 +22,7 @@ RESOURCE_TIME = Metric(
     "llmon.resource.time",
     "counter",
     "s",
-    "Seconds in which a resource worked for a phase; those of a phase inside another count for the inner one only.",
+    "Seconds in which a CPU worked for a phase, or in which the process held a GPU during it; those of a phase inside another count for the inner one only.",
     (RESOURCE, *_PLACE),
 )
 RESOURCE_UTILIZATION = Metric(

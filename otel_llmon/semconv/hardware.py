@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from otel_llmon.semconv import Metric
-from otel_llmon.semconv.attributes import HW_ID, HW_NAME, HW_TYPE
+from otel_llmon.semconv.attributes import GPU_INDEX, HW_ID, HW_NAME, HW_SENSOR, HW_TYPE
 
-HW_TEMPERATURE = Metric("hw.temperature", "gauge", "Cel", "Degrees of a component.", (HW_ID, HW_NAME, HW_TYPE))
+HW_TEMPERATURE = Metric(
+    "hw.temperature", "gauge", "Cel", "Degrees of a component.", (HW_ID, HW_NAME, GPU_INDEX, HW_TYPE, HW_SENSOR)
+)
