@@ -60,7 +60,8 @@ MEMORY, BUSY = "llmon.gpu.memory.peak", "llmon.gpu.utilization.mean"
 def test_a_gpu_is_sampled_while_a_phase_runs(program, sink, gpus, how, seen, calls, expected):  # noqa: PLR0917
     """Peak of the sum over visible GPUs, mean of what they were busy; what none of them says is absent, never 0."""
     gpus.say({**TWO, **how})
-    environ = {"OTEL_LLMON_LEVEL": "profiling", "CUDA_VISIBLE_DEVICES": seen, **gpus.environ}
+    environ = {"OTEL_LLMON_LEVEL": "profiling", "OTEL_LLMON_OBSERVERS": "none", "CUDA_VISIBLE_DEVICES": seen}
+    environ |= gpus.environ
     source = ON_A_GPU.format(calls=calls, patience=20)
     done = program(source, **{name: value for name, value in environ.items() if value is not None})
     assert done.returncode == 0, done.stderr

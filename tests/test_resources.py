@@ -604,18 +604,18 @@ def test_reading_needs_one_thread_and_none_of_its_own_for_each(sampler):
     assert threading.active_count() <= before + 1
 
 
-def test_auto_is_host_and_process_here_and_the_container_where_there_is_one(monkeypatch):
+def test_auto_is_what_fits_the_place(monkeypatch):
     """What a container sees of the machine is not its own to report."""
     from otel_llmon.observers import cgroup
 
     monkeypatch.setattr(cgroup, "contained", lambda: False)
     monkeypatch.setattr(cgroup, "limited", lambda: False)
-    assert {name.partition(".")[0] for name in sources(["auto"])} == {"host", "process"}
+    assert {name.partition(".")[0] for name in sources(["auto"])} == {"host", "process", "gpu"}
     monkeypatch.setattr(cgroup, "limited", lambda: True)
-    assert {name.partition(".")[0] for name in sources(["auto"])} == {"host", "cgroup", "process"}
+    assert {name.partition(".")[0] for name in sources(["auto"])} == {"host", "cgroup", "process", "gpu"}
     monkeypatch.setattr(cgroup, "contained", lambda: True)
-    assert {name.partition(".")[0] for name in sources(["auto"])} == {"cgroup", "process"}
-    assert {name.partition(".")[0] for name in sources(["auto", "host"])} == {"host", "cgroup", "process"}
+    assert {name.partition(".")[0] for name in sources(["auto"])} == {"cgroup", "process", "gpu"}
+    assert {name.partition(".")[0] for name in sources(["auto", "host"])} == {"host", "cgroup", "process", "gpu"}
 
 
 def test_values_move_as_the_machine_does():

@@ -21,8 +21,8 @@ from otel_llmon.observers.lease import Lease
 from otel_llmon.observers.nvidia import Call
 from otel_llmon.observers.shares import Shares, Spending
 from otel_llmon.semconv import gpu as rows
-from otel_llmon.semconv.hardware import HW_TEMPERATURE
 from otel_llmon.semconv.attributes import ERROR_TYPE
+from otel_llmon.semconv.hardware import HW_TEMPERATURE
 
 ROWS = (
     rows.GPU_UTILIZATION,

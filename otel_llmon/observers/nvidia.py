@@ -11,7 +11,6 @@ from otel_llmon.metering import Reading
 from otel_llmon.nvml import ALL_LINKS, Device
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv import gpu as rows
-from otel_llmon.semconv.hardware import HW_TEMPERATURE
 from otel_llmon.semconv.attributes import (
     CLOCK,
     ERROR_TYPE,
@@ -26,6 +25,7 @@ from otel_llmon.semconv.attributes import (
     NETWORK_DIRECTION,
     REASON,
 )
+from otel_llmon.semconv.hardware import HW_TEMPERATURE
 
 About = Mapping[str, Any]
 """The attributes that say which device it is."""

@@ -10,7 +10,6 @@ from otel_llmon.semconv.attributes import (
     HW_ID,
     HW_NAME,
     HW_PARENT,
-    HW_SENSOR,
     HW_STATE,
     HW_TYPE,
     LINK,
