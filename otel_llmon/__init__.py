@@ -6,6 +6,7 @@ TYPE_CHECKING = False  # as in typing, which takes longer to load than everythin
 if TYPE_CHECKING:
     from typing import Any
 
+    from otel_llmon import checks as checks
     from otel_llmon.batches import batch as batch
     from otel_llmon.breaker import Breaker as Breaker
     from otel_llmon.carrying import carry as carry
@@ -28,6 +29,7 @@ _HOMES = {
     "batch": "batches",
     "bind": "context",
     "carry": "carrying",
+    "checks": "checks",
     "child_environ": "carrying",
     "configure": "lifecycle",
     "continued": "carrying",
@@ -41,12 +43,15 @@ _HOMES = {
     "snapshot": "observers.snapshots",
     "training": "trainings",
 }
+_MODULES = frozenset(("checks",))
+"""Names that are modules themselves: `checks.http(...)`."""
 
 __all__ = [
     "Breaker",
     "batch",
     "bind",
     "carry",
+    "checks",
     "child_environ",
     "configure",
     "continued",
@@ -67,7 +72,8 @@ def __getattr__(name: str) -> Any:
 
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = import_module(f"{__name__}.{_HOMES[name]}")
+    value = home if name in _MODULES else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -11,9 +11,10 @@ import logging
 import os
 import re
 import threading
+import time
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opentelemetry.sdk import metrics
@@ -94,6 +95,29 @@ def dropped(signal: str) -> None:
     _lost.at(signal).add(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """How one signal gets out of this process."""
+
+    signal: str
+    failing: bool
+    """Whether the last batch could not be sent."""
+    sent_at: float | None
+    """When a batch was last handed over, in unix seconds."""
+    waiting: int
+    """Items in the queue and on their way."""
+    lost: float
+    """Items that were given up, or for which the queue had no room."""
+    reason: str
+    """Why the last batch that was not sent was not; empty where none was."""
+
+
+def passages() -> list[Passage]:
+    """Return how each signal gets out, in so far as it does through our exporters."""
+    open_ = sorted((outlet for outlet in list(_outlets) if not outlet.closed), key=lambda outlet: outlet.signal)
+    return [outlet.passage() for outlet in open_]
+
+
 class Outlet:
     """What the three wrappers share. `make` builds the inner exporter again in a forked child."""
 
@@ -107,7 +131,16 @@ class Outlet:
         self.pending = 0
         self.lost = 0
         self.reason = ""
+        self.sent_at: float | None = None
+        self.queue: Sized = ()
+        """What the items wait in before they come here."""
         _outlets.add(self)
+
+    def passage(self) -> Passage:
+        """Return how its signal gets out."""
+        lost = _lost.at(self.signal).read() or 0
+        waiting = self.pending + len(self.queue)
+        return Passage(self.signal, self._failing, self.sent_at, waiting, lost, self.reason)
 
     @property
     def inner(self) -> Any:
@@ -120,6 +153,7 @@ class Outlet:
         """Start afresh in a forked child: a connection, or a lock within it, may belong to the parent."""
         self._failing = self.closed = self.last = False
         self.pending = self.lost = 0
+        self.sent_at = None
         if self._make is not None:
             self._inner = None
 
@@ -146,7 +180,7 @@ class Outlet:
             halves_sent = [self.hand_over(half, self._count(half), **options) for half in halves]
             return all(halves_sent)
         if sent:
-            self.pending = 0
+            self.pending, self.sent_at = 0, time.time()
             _exported.at(self.signal).add(count)
             if self._failing:
                 self._failing = False

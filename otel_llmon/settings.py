@@ -7,12 +7,11 @@ messages and the printed docs all follow from it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
-from otel_llmon import forms
+from otel_llmon import forms, targets
 from otel_llmon.errors import SettingsError, reason
 from otel_llmon.prices import NotAllowedError, Prices
 
@@ -59,6 +58,12 @@ class Settings:
     observer_interval: float = field(
         default=10.0,
         metadata=_row(forms.SECONDS_ABOVE_ZERO, "seconds between two readings of the observers"),
+    )
+    checks: targets.Targets = field(
+        default=targets.Targets(),  # it cannot be changed
+        metadata=_row(
+            targets.CHECKS, "what is checked for health, by name: its kind with its address, and options; see health.md"
+        ),
     )
     instrumentors: tuple[str, ...] = field(
         default=("openai",),
@@ -221,11 +226,11 @@ def spelt(value: object) -> str:
             return str(value).lower()
         case forms.Headers():
             return value.hidden()
-        case Prices():
+        case Prices() | targets.Targets():
             return value.spelt()
         case tuple():
             return ",".join(value) or "none"
-    return _without_password(str(value))
+    return targets.without_password(str(value))
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -287,7 +292,7 @@ def _parsed(row: Field[Any], raw: object, label: str) -> Any:
     except NotAllowedError as exc:
         raise SettingsError(f"{label}{exc}") from None
     except (ValueError, KeyError, OverflowError):
-        found = "***" if form.secret else _without_password(repr(raw))
+        found = "***" if form.secret else targets.without_password(repr(raw))
         raise SettingsError(f"{label}={found}: expected {form.expected}") from None
 
 
@@ -303,10 +308,6 @@ def _unknown(name: str, known: Collection[str]) -> str:
     if nearest:
         return f"unknown setting, did you mean {nearest[0]!r}"
     return f"unknown setting, expected one of {', '.join(sorted(known))}"
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def _variable(name: str) -> str:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,15 @@ def needs_instrumented_children() -> None:
     """Skip the test where spawned children are not instrumented."""
     if not instrument_passes_on():
         pytest.skip("this opentelemetry-instrument leaves the processes that its program starts alone")
+
+
+@contextmanager
+def killed(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a process when this is over, however it comes to that."""
+    try:
+        yield
+    finally:
+        process.kill()
 
 
 def until(true: Callable[[], Any], seconds: float = 20) -> Any:

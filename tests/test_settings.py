@@ -19,6 +19,21 @@ from otel_llmon.prices import Prices, TokenPrice
 from otel_llmon.settings import CONFIG, Settings, effective
 
 names = st.text(string.ascii_lowercase, min_size=1, max_size=8).filter(lambda name: name != "none")
+a_check = st.sampled_from(
+    [
+        {
+            "http": "http://localhost/health",
+            "status": [200, 204],
+            "json": {"a.0": None},
+            "every": 2.5,
+            "method": "head",
+        },
+        {"tcp": "[::1]:5432", "required": False, "rise": 2},
+        {"ollama": "localhost", "model": "llama3.2"},
+        {"openai": "http://localhost:8000/v1", "health": "/health"},
+        {"disk": "/data", "free": 0.25, "timeout": 1},
+    ]
+)
 anything = st.builds(
     Settings,
     level=st.sampled_from(["disabled", "basic", "detailed", "profiling"]),
@@ -30,6 +45,7 @@ anything = st.builds(
     event_rate=st.floats(min_value=0, allow_infinity=False),
     baggage_keys=st.lists(names, unique=True, max_size=4).map(tuple),
     max_value_length=st.integers(min_value=1),
+    checks=st.dictionaries(names, a_check, max_size=3),
     prices=st.builds(
         Prices,
         cpu_hour=st.none() | st.floats(0, 1e9),
@@ -320,6 +336,43 @@ def test_prices_that_are_no_mapping_are_refused_with_an_example(given):
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("api: 3", "checks.api=3: expected a mapping such as {http: https://host/health}"),
+        ("api: {every: 3}", "checks.api: found none, expected one of http, tcp, ollama, openai, disk with its address"),
+        ("api: {http: 'http://a', tcp: 'a:1'}", "checks.api: found http and tcp, expected one of"),
+        ("api: {http: a}", "checks.api.http='a': expected a URL such as http://localhost:8000/health"),
+        ("api: {http: 'http://a', evry: 3}", "checks.api.evry: unknown option, did you mean 'every'"),
+        ("api: {http: 'http://a', model: x}", "checks.api.model: unknown option, expected one of headers, ca, method"),
+        ("api: {http: 'http://a', every: soon}", "checks.api.every='soon': expected a number of seconds above 0"),
+        ("api: {http: 'http://a', headers: {a: [topsecret]}}", "checks.api.headers=***: expected name=value"),
+        ("api: {database: x}", "checks.api: found none, expected one of"),
+    ],
+)
+def test_a_wrong_check_is_named_where_it_stands(llmon_yaml, given, said):
+    """The way to it, what was found, what is expected."""
+    message = refusal(file=llmon_yaml(f"checks:\n  {given}\n"))
+    assert message.startswith(f"llmon.yaml: {said}")
+    assert "topsecret" not in message
+
+
+@pytest.mark.parametrize("given", ["{", "[1]", "3", "http://user:topsecret@host"])
+def test_checks_that_are_no_mapping_are_refused_with_an_example(given):
+    """In the environment they are JSON; what stands there may be secret."""
+    said = refusal({"OTEL_LLMON_CHECKS": given})
+    assert said.startswith('OTEL_LLMON_CHECKS=***: expected a mapping such as {"ollama": {"ollama": "localhost:11434"')
+
+
+def test_what_headers_of_checks_hold_is_printed_nowhere(llmon_yaml):
+    """Nor is a password in an address."""
+    line = "checks: {api: {http: 'http://u:topsecret@a/', headers: {Authorization: topsecret}}}"
+    loaded = Settings.load({}, llmon_yaml(line))
+    assert settings.spelt(loaded.checks) == '{"api": {"http": "http://***@a/", "headers": {"Authorization": "***"}}}'
+    assert "topsecret" not in f"{loaded!r} {loaded} {loaded.checks.plain()}"
+    assert dict(loaded.checks[0].options["headers"]) == {"Authorization": "topsecret"}
+
+
 def test_settings_do_not_change():
     """The object is frozen."""
     with pytest.raises(FrozenInstanceError):
@@ -360,6 +413,7 @@ def test_settings_survive_a_file(tmp_path_factory, wanted):
     """Whatever the settings, dumping them as YAML and reading that gives the same again."""
     file = tmp_path_factory.getbasetemp() / "survives.yaml"
     file.write_text(
-        yaml.safe_dump({**asdict(wanted), "observers": list(wanted.observers), "backend_headers": {}}), encoding="utf-8"
+        yaml.safe_dump(asdict(wanted) | {"backend_headers": {}, "checks": wanted.checks.plain()}, sort_keys=False),
+        encoding="utf-8",
     )
     assert Settings.load({}, file) == wanted

@@ -12,6 +12,7 @@ from otel_llmon.cli._output import as_json, as_table
 from otel_llmon.forms import Headers
 from otel_llmon.prices import Prices
 from otel_llmon.settings import effective, spelt
+from otel_llmon.targets import Targets
 
 
 def run(
@@ -30,4 +31,6 @@ def _plain(value: Any) -> Any:
     """Return a value as JSON has it, without what may be a password."""
     if isinstance(value, Prices):
         return asdict(value)
+    if isinstance(value, Targets):
+        return value.plain()
     return spelt(value) if isinstance(value, str | Headers) else value

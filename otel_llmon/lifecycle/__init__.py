@@ -45,6 +45,7 @@ class Handle:
         self.settings = settings
         self._pipes = providers.Pipes()
         self._variables: dict[str, str] = {}
+        self._checks: list[Any] = []
         self._doors = exits.Doors(self.flush, self.shutdown)
         self._open = True
         self._lock = threading.RLock()
@@ -67,6 +68,8 @@ class Handle:
             bridging.bridge_logging(hand_over=False)
             exits.stop(self._pipes, seconds)
             instrumentors.detach_all()
+            for check in self._checks:
+                check.stop()
             bridging.unbridge_logging()
             self._doors.leave()
             self.unset_variables()
@@ -107,6 +110,7 @@ class Handle:
         metering.bind()
         observers.attach(*self.settings.observers, every=self.settings.observer_interval)
         instrumentors.attach(*self.settings.instrumentors)
+        self._start_checks()
         if self._pipes.providers:
             forks.prepare()
             exporting.keep_words()
@@ -114,6 +118,12 @@ class Handle:
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self.after_fork)
         bridging.bridge_logging(hand_over=self.settings.log_bridge and not _logging_is_bridged())
+
+    def _start_checks(self) -> None:
+        if self.settings.checks:  # only then is there something to load
+            from otel_llmon import checks
+
+            self._checks = checks.start(self.settings.checks)
 
     def join(self, settings: Settings) -> None:
         """Take the service's name from the first that names it, where nobody has; for all else it is too late.

@@ -131,6 +131,7 @@ def _configurator(kind: str) -> dict[str, Any]:
 
 
 def _look_after(pipes: Pipes, outlet: exporting.Outlet, processor: Any) -> None:
+    outlet.queue = processor.queue
     pipes.outlets.append(outlet)
     pipes.queues.setdefault(outlet.signal, []).append(processor.queue)
 

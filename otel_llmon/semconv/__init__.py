@@ -21,6 +21,7 @@ FAMILIES = (
     "hardware",
     "gpu",
     "events",
+    "health",
     "selfmetrics",
 )
 

@@ -42,6 +42,7 @@ SERVICE_NAME: Final = "service.name"
 SYSTEM_DEVICE: Final = "system.device"
 SYSTEM_FILESYSTEM_STATE: Final = "system.filesystem.state"
 SYSTEM_FILESYSTEM_TYPE: Final = "system.filesystem.type"
+SERVICE_VERSION: Final = "service.version"
 SYSTEM_MEMORY_STATE: Final = "system.memory.state"
 SYSTEM_MOUNTPOINT: Final = "system.filesystem.mountpoint"
 VCS_REVISION: Final = "vcs.ref.head.revision"
@@ -128,6 +129,9 @@ SPLIT: Final = "llmon.split"
 STATE: Final = "llmon.state"
 WINDOW: Final = "llmon.window"
 TORCH_DEVICE: Final = "llmon.torch.device"
+STEP: Final = "llmon.step"
+TARGET: Final = "llmon.target"
+TARGET_TYPE: Final = "llmon.target.type"
 WORKER_ID: Final = "llmon.worker.id"
 WORLD_SIZE: Final = "llmon.world_size"
 
@@ -193,6 +197,7 @@ MEANINGS: Final = {
     HW_PARENT: "`hw.id` of the GPU that an instance is part of; absent on a whole GPU",
     HW_SENSOR: "where the temperature is taken: gpu or memory",
     HW_STATE: "ok or failed",
+    SERVICE_VERSION: "its version, as `OTEL_RESOURCE_ATTRIBUTES` says it (resources only)",
     SYSTEM_MEMORY_STATE: "used, free, cached or buffers",
     VCS_REVISION: "commit that was measured",
     GEN_AI_CACHE_CREATION_TOKENS: "prompt tokens that the provider put into its cache; the name up to v1.41 (spans only)",
@@ -239,7 +244,7 @@ MEANINGS: Final = {
     COMPONENT: "component of Conveyance's context: L, I, A or G",
     KEEP: "true on a span whose trace tail sampling must keep (spans only)",
     AFTER: "phase that ran before, though it was declared to come later (span events only)",
-    ATTEMPT: "which attempt this is, from 2 on; the span links to the attempt before (spans only)",
+    ATTEMPT: "which attempt this is, from 2 on; the span links to the attempt before (spans only); of a check, a span event says why",
     EPOCH: "number of the epoch (spans only)",
     FAILOVER_FROM: "the target that was wanted (span events only)",
     FAILOVER_TO: "the target that was taken instead (span events only)",
@@ -260,7 +265,7 @@ MEANINGS: Final = {
     RATE: "items per second of a loop (spans and log records only)",
     TOTAL: "items that a loop has in all (spans and log records only)",
     OPERATION: "name given to `progress()`; inside the `with` of another one behind that one's: `epochs/batches`",
-    OUTCOME: "phases: success, failure or cancellation; progress: completed, failed or skipped; spans of model calls: cancellation, where the client stopped",
+    OUTCOME: "phases: success, failure or cancellation; health checks: success or failure; progress: completed, failed or skipped; spans of model calls: cancellation, where the client stopped",
     PHASE: "name given to `phase()`",
     PIPELINE: "name of the `pipeline()` or `training()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
@@ -268,6 +273,9 @@ MEANINGS: Final = {
     REASON: "why a value was refused: type, not_finite, negative, attributes; what holds a GPU's clocks down: sw_power_cap, hw_slowdown, sync_boost, sw_thermal, hw_thermal, hw_power_brake; of the time also thermal, board_limit, reliability",
     RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
     SIGNAL: "traces, metrics or logs",
+    STEP: "of a check: resolve, connect, tls, wait (for the first byte), receive",
+    TARGET: "name given to a health check",
+    TARGET_TYPE: "http, tcp, ollama, openai, database, disk or function",
     SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much",
     JOB_ID: "the job that the launcher started (resources only)",
     LOCAL_RANK: "number of this worker on its machine, from 0 (resources only)",

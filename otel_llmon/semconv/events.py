@@ -152,6 +152,15 @@ REGRESSION_DETECTED = Event(
     "warning",
 )
 
+_TARGET = {"target": "name of what was checked", "type": "http, tcp, ollama, ..."}
+TARGET_DOWN = Event(
+    "target.down",
+    {**_TARGET, "reason": "why, in few words"},
+    "A health check found a target down that was up.",
+    "error",
+)
+TARGET_UP = Event("target.up", {**_TARGET, "duration": "seconds that it was down"}, "A target is up again.")
+
 
 def rows() -> tuple[Event, ...]:
     """Return every event, in the order in which the docs show them."""

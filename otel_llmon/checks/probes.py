@@ -1,0 +1,285 @@
+"""What each kind of check does: a function that returns where the target is well, and raises where it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import inspect
+import re
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from http import HTTPStatus
+from typing import Any
+
+from otel_llmon.checks.asking import LARGEST, Answer, Asking, NotWellError, Pool, line
+from otel_llmon.checks.loops import Loop
+from otel_llmon.errors import reason
+from otel_llmon.targets import Target, without_password
+
+Probe = Callable[[Asking, Pool], None]
+DAY = 86_400
+
+
+def http_probe(target: Target) -> Probe:
+    """Ask for a page, and compare the answer with what is expected."""
+    options = target.options
+
+    def probe(asking: Asking, pool: Pool) -> None:
+        answer = _ask(target, asking, pool, target.address, method=options.get("method", "get").upper())
+        for expectation, wanted in options.items():
+            if expectation in EXPECTATIONS:
+                EXPECTATIONS[expectation](answer, wanted)
+
+    return probe
+
+
+def tcp_probe(target: Target) -> Probe:
+    """Connect."""
+    host, _, port = target.address.rpartition(":")
+
+    def probe(asking: Asking, _: Pool) -> None:
+        asking.connect(host.strip("[]"), int(port)).close()
+
+    return probe
+
+
+def ollama_probe(target: Target) -> Probe:
+    """Ask which models there are, and look for the one that is needed."""
+
+    def probe(asking: Asking, pool: Pool) -> None:
+        answer = _ask(target, asking, pool, f"{target.address}/api/tags")
+        wanted = target.options.get("model")
+        has = _names(answer, "models", "name", "Ollama")
+        asking.facts["models"] = len(has)
+        if wanted is not None and not {wanted, f"{wanted}:latest"} & set(has):
+            raise NotWellError(
+                f"model {wanted!r} is not there, {_listed(answer, has)}; run there: ollama pull {wanted}"
+            )
+
+    return probe
+
+
+def openai_probe(target: Target) -> Probe:
+    """Ask which models there are, and look for the one that is needed."""
+    base = target.address.removesuffix("/v1")
+
+    def probe(asking: Asking, pool: Pool) -> None:
+        if "health" in target.options:
+            _ask(target, asking, pool, base + target.options["health"])
+        answer = _ask(target, asking, pool, f"{base}/v1/models")
+        wanted = target.options.get("model")
+        has = _names(answer, "data", "id", "an OpenAI-compatible server")
+        asking.facts["models"] = len(has)
+        if wanted is not None and wanted not in has:
+            raise NotWellError(f"model {wanted!r} is not there, {_listed(answer, has)}")
+
+    return probe
+
+
+def disk_probe(target: Target) -> Probe:
+    """Look how much is free."""
+    least = target.options.get("free", 0.05)
+
+    def probe(*_: Any) -> None:
+        found = shutil.disk_usage(target.address)
+        if not found.total or found.free / found.total < least:
+            raise NotWellError(f"{found.free / max(found.total, 1):.1%} free, expected {least:.1%} or more")
+
+    return probe
+
+
+def database_probe(target: Target, connect: Callable[[], Any]) -> Probe:
+    """Connect, ask and read one row, as PEP 249 has it."""
+    query = target.options.get("query", "SELECT 1")
+
+    def probe(*_: Any) -> None:
+        with contextlib.closing(connect()) as connection, contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(query)
+            cursor.fetchone()
+
+    return probe
+
+
+def function_probe(call: Callable[[], Any], loop: Loop) -> Probe:
+    """Call a function; what it returns may be awaited, and False means down."""
+
+    def probe(asking: Asking, _: Pool) -> None:
+        said = call()
+        if inspect.isawaitable(said):
+            said = _awaited(loop.begin(said), asking)
+        if said is False:
+            raise NotWellError("it returned False")
+
+    return probe
+
+
+def _awaited(future: Future[Any], asking: Asking) -> Any:
+    try:
+        return future.result(asking.left())
+    except BaseException:
+        future.cancel()
+        raise
+
+
+PROBES: Mapping[str, Callable[[Target], Probe]] = {
+    "http": http_probe,
+    "tcp": tcp_probe,
+    "ollama": ollama_probe,
+    "openai": openai_probe,
+    "disk": disk_probe,
+}
+"""Those that need no more than their target."""
+
+
+def _ask(target: Target, asking: Asking, pool: Pool, url: str, method: str = "GET") -> Answer:
+    options = target.options
+    answer = pool.ask(asking, url, method=method, headers=dict(options.get("headers", ())), ca=options.get("ca"))
+    asking.facts["http_status"] = answer.status
+    if answer.expires is not None:
+        asking.facts["certificate"] = answer.expires - time.time()
+    _expect_status(answer, options.get("status"))
+    return answer
+
+
+def _expect_status(answer: Answer, wanted: tuple[int, ...] | None) -> None:
+    if answer.status in wanted if wanted else 200 <= answer.status < 300:
+        return
+    found = f"{answer.status} {_phrase(answer.status)}".strip()
+    if 300 <= answer.status < 400:
+        found += ": it sends us elsewhere; use the address behind it"
+    raise NotWellError(found)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase.lower()
+    except ValueError:
+        return ""
+
+
+def _expect_headers(answer: Answer, wanted: Mapping[str, str]) -> None:
+    for name, text in wanted.items():
+        found = answer.headers.get(name.lower())
+        if found is None:
+            raise NotWellError(f"header {name!r} is missing")
+        if text.lower() not in found.lower():
+            raise NotWellError(f"header {name!r} is {answer.shown(found)!r}, expected {text!r}")
+
+
+def _expect_text(answer: Answer, wanted: str) -> None:
+    if wanted.encode() not in answer.body:
+        raise NotWellError(_absent(answer, f"does not contain {wanted!r}"))
+
+
+def _expect_pattern(answer: Answer, wanted: str) -> None:
+    if re.search(wanted, answer.body.decode("utf-8", "replace")) is None:
+        raise NotWellError(_absent(answer, f"does not match {wanted!r}"))
+
+
+def _absent(answer: Answer, what: str) -> str:
+    where = "the body" if answer.whole else f"the first {LARGEST >> 20} MiB of the body"
+    return f"{where} {what}"
+
+
+def _expect_json(answer: Answer, wanted: Mapping[str, Any]) -> None:
+    if not answer.whole:
+        raise NotWellError(f"answers more than {LARGEST >> 20} MiB")
+    found = answer.json()
+    for path, value in wanted.items():
+        at = _at(found, path)
+        if at != value:
+            raise NotWellError(f"{path} is {answer.shown(repr(at))}, expected {value!r}")
+
+
+def _at(found: Any, path: str) -> Any:
+    """Return what stands at `data.0.id`."""
+    for part in path.split("."):
+        try:
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise NotWellError(f"{path} is not there") from None
+    return found
+
+
+def _expect_certificate(answer: Answer, wanted: float) -> None:
+    if answer.expires is None:
+        raise NotWellError("it shows no certificate; use https://")
+    days = (answer.expires - time.time()) / DAY
+    if days < wanted:
+        raise NotWellError(f"its certificate expires in {days:.1f} days, expected {wanted:g} or more")
+
+
+EXPECTATIONS: Mapping[str, Callable[[Answer, Any], None]] = {
+    "has": _expect_headers,
+    "contains": _expect_text,
+    "matches": _expect_pattern,
+    "json": _expect_json,
+    "certificate_days": _expect_certificate,
+}
+
+
+def _names(answer: Answer, key: str, name: str, server: str) -> list[str]:
+    """Return the names in `{key: [{name: ...}]}`."""
+    try:
+        found = [each[name] for each in answer.json()[key]]
+    except (KeyError, TypeError):
+        found = [None]
+    if not all(isinstance(each, str) for each in found):
+        raise NotWellError(f"answers JSON of another shape; is that {server}?")
+    return found
+
+
+def _listed(answer: Answer, names: list[str]) -> str:
+    return f"only {answer.shown(', '.join(sorted(names)))}" if names else "there are none"
+
+
+# why a check failed, in words
+
+
+def told(exc: BaseException, seconds: float) -> str:
+    """Return in one line why a target is not well, without the password of a URL that may be in what was raised."""
+    for kind, say in _REASONS:
+        if isinstance(exc, kind):
+            return say if isinstance(say, str) else say(exc)
+    said = line(without_password(_text(exc)))
+    if isinstance(exc, TimeoutError) and (not said or "timed out" in said):
+        return f"no answer within {seconds:g} s"
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.filename}: {reason(exc)}" if exc.filename else reason(exc)
+    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception:  # a foreign exception's own code
+        return ""
+
+
+def _told_of_certificate(exc: Any) -> str:
+    why = str(exc.verify_message).rstrip(".").partition(", certificate is not valid for")
+    return f"its certificate is not trusted ({line(why[0].lower())}{': it is for another name' if why[1] else ''})"
+
+
+def _told_of_tls(exc: Any) -> str:
+    if re.search(r"WRONG_VERSION_NUMBER|RECORD_LAYER|UNEXPECTED_EOF|HTTP_REQUEST|PACKET_LENGTH", str(exc)):
+        return "it speaks no TLS; use http:// instead of https://"
+    return f"no TLS with it: {line(str(exc.reason or exc))}"
+
+
+_Reason = str | Callable[[Any], str]
+_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Reason], ...] = (
+    (NotWellError, str),
+    (socket.gaierror, "no such host; check the name"),
+    (ConnectionRefusedError, "connection refused; is it running there?"),
+    (ConnectionError, "it hangs up without an answer"),
+    (http.client.IncompleteRead, "its answer is incomplete"),
+    (ssl.SSLCertVerificationError, _told_of_certificate),
+    ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "it hangs up without an answer"),
+    (ssl.SSLError, _told_of_tls),
+    (http.client.HTTPException, "it speaks no HTTP; is that another server's port?"),
+)

@@ -1,0 +1,188 @@
+"""One check: what it asks, what it found, and when that changes its verdict."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from otel_llmon.checks import loops, reporting
+from otel_llmon.checks.asking import Asking, Pool
+from otel_llmon.checks.probes import Probe, told
+from otel_llmon.errors import LlmonError
+from otel_llmon.targets import Target
+
+if TYPE_CHECKING:
+    from otel_llmon.checks.running import Runner
+
+
+class Fed(Protocol):
+    """What a check tells its verdicts to, such as a Breaker."""
+
+    def record(self, ok: bool) -> None:  # noqa: FBT001  # as Breaker has it
+        """Take a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check found. `up` is the verdict after `rise` and `fall`; None before there is one."""
+
+    name: str
+    kind: str
+    up: bool | None = None
+    reason: str = ""
+    """Why the target is not well; empty where it is."""
+    seconds: float | None = None
+    """How long the check took."""
+    at: float | None = None
+    """When it ended, in unix seconds."""
+    since: float | None = None
+    """Since when the verdict is what it is, in unix seconds."""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """`models`, `http_status`, `certificate` (seconds that are left): what was found beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When a check runs, and when its verdict changes."""
+
+    every: float = 15.0
+    timeout: float = 5.0
+    retries: int = 0
+    rise: int = 1
+    fall: int = 1
+    required: bool = True
+
+
+class Run:
+    """One check under way."""
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self.asking = Asking(check.plan.timeout)
+        self.started = time.monotonic()
+        self.ended = threading.Event()
+        """Set with the verdict, which may be that it takes too long."""
+        self.told = threading.Event()
+        """Set when everybody was told of it."""
+        self.span: Any = None
+
+
+class Check:
+    """One target that is checked. `name` and `up` are there for `first_up()`."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # made in one place
+        self,
+        target: Target,
+        probe: Probe,
+        runner: Runner,
+        on_change: Callable[[Result], object] | None = None,
+        breaker: Fed | None = None,
+        loop: loops.Loop | None = None,
+    ) -> None:
+        self.target = target
+        self.plan = Plan(**{name: target.options[name] for name in Plan.__slots__ if name in target.options})
+        self.name = target.name
+        self._probe = probe
+        self._runner = runner
+        self._hooks: list[tuple[str, Callable[[Result], object]]] = []
+        if on_change is not None:
+            self._hooks.append(("on_change", on_change))
+        self._breaker = breaker
+        self._loop = loop
+        self.over = False
+        """Whether it was stopped: nobody is told any more."""
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, as in a forked child."""
+        self.result = Result(self.name, self.target.kind)
+        self.due = 0.0
+        self.run: Run | None = None
+        self.fresh_until = 0.0
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+
+    def __repr__(self) -> str:
+        return f"<check {self.name!r} of {self.target.told() or self.target.kind}: {word(self.up)}>"
+
+    @property
+    def up(self) -> bool | None:
+        """Whether the target is up; None where nobody knows."""
+        return self.result.up
+
+    def ask(self) -> Result:
+        """Check now, or wait for the check under way; return what was found. It takes `timeout` at most."""
+        if self._loop is not None and self._loop.is_here():
+            raise LlmonError(f"check {self.name!r}: asked from its own event loop; await asyncio.to_thread(check.ask)")
+        self._runner.begin(self).told.wait(self.plan.timeout + 1)
+        return self.result
+
+    def stop(self) -> None:
+        """Check no more."""
+        self._runner.remove(self)
+
+    def work(self, run: Run, pool: Pool) -> None:
+        """Check, and try again where that failed and is wanted; what the thread of a run does."""
+        with reporting.checking(run):
+            reason = "no answer"
+            for attempt in range(self.plan.retries + 1):
+                try:
+                    if attempt:
+                        reporting.retried(run, attempt + 1, reason)
+                        run.ended.wait(min(0.1 * 2**attempt, run.asking.left() / 2))
+                    with reporting.quietly():
+                        self._probe(run.asking, pool)
+                except BaseException as exc:  # a user's function may raise anything, SystemExit among it
+                    reason = told(exc, self.plan.timeout)
+                    if run.ended.is_set():
+                        return
+                else:
+                    reason = ""
+                    break
+            self._runner.returned(run)
+            self.settle(run, reason)
+
+    def settle(self, run: Run, reason: str) -> None:
+        """Take what a run found, unless it is known already."""
+        with self._lock:
+            if run.ended.is_set():
+                return
+            before, self.result = self.result, self._judged(run, reason)
+            after = self.result
+            self.fresh_until = time.monotonic() + 2.5 * self.plan.every + self.plan.timeout
+            run.ended.set()
+        try:
+            if not self.over:
+                reporting.ended(run, before, after)
+                self._tell(before, after)
+        finally:
+            run.told.set()
+
+    def _judged(self, run: Run, reason: str) -> Result:
+        before, ok, now = self.result, not reason, time.time()
+        same = ok == (not before.reason) and before.at is not None
+        self._in_a_row = self._in_a_row + 1 if same else 1
+        up = before.up
+        if before.up is None or before.up != ok:
+            enough = self._in_a_row >= (self.plan.rise if ok else self.plan.fall)
+            up = ok if enough else before.up
+        since = before.since if up == before.up else now
+        return Result(
+            self.name, self.target.kind, up, reason, time.monotonic() - run.started, now, since, dict(run.asking.facts)
+        )
+
+    def _tell(self, before: Result, after: Result) -> None:
+        """Tell the program; a first verdict is a change where it is a bad one."""
+        if self._breaker is not None and after.up is not None:
+            reporting.guarded(self.name, "breaker", self._breaker.record, after.up)
+        if after.up != before.up and not (before.up is None and after.up):
+            for what, hook in self._hooks:
+                reporting.guarded(self.name, what, hook, after)
+
+
+def word(up: bool | None) -> str:  # noqa: FBT001  # as in Fed
+    """Return a verdict as people say it."""
+    return {True: "up", False: "down", None: "unknown"}[up]
