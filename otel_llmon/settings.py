@@ -51,8 +51,8 @@ class Settings:
         default=("auto",),
         metadata=_row(
             forms.NAMES,
-            "what is read on the observers' beat: `auto` (host and process; in a container cgroup and process),"
-            " names of observers, or of their groups, such as `host.memory`",
+            "what is read on the observers' beat: `auto` (host and process; in a container cgroup and process;"
+            " gpu where there is a driver), names of observers, or of their groups, such as `host.memory`",
         ),
     )
     observer_interval: float = field(

@@ -604,18 +604,22 @@ def test_reading_needs_one_thread_and_none_of_its_own_for_each(sampler):
     assert threading.active_count() <= before + 1
 
 
-def test_auto_is_what_fits_the_place(monkeypatch):
-    """What a container sees of the machine is not its own to report."""
+def test_auto_is_what_fits_the_place(monkeypatch, tmp_path):
+    """What a container sees of the machine is not its own to report; without a driver nothing is said of GPUs."""
     from otel_llmon.observers import cgroup
+    from otel_llmon.observers import sources as names
 
-    monkeypatch.setattr(cgroup, "contained", lambda: False)
-    monkeypatch.setattr(cgroup, "limited", lambda: False)
-    assert {name.partition(".")[0] for name in sources(["auto"])} == {"host", "process", "gpu"}
-    monkeypatch.setattr(cgroup, "limited", lambda: True)
-    assert {name.partition(".")[0] for name in sources(["auto"])} == {"host", "cgroup", "process", "gpu"}
-    monkeypatch.setattr(cgroup, "contained", lambda: True)
-    assert {name.partition(".")[0] for name in sources(["auto"])} == {"cgroup", "process", "gpu"}
-    assert {name.partition(".")[0] for name in sources(["auto", "host"])} == {"host", "cgroup", "process", "gpu"}
+    def auto(*more, contained=False, limited=False, driver=False):
+        monkeypatch.setattr(cgroup, "contained", lambda: contained)
+        monkeypatch.setattr(cgroup, "limited", lambda: limited)
+        monkeypatch.setattr(names, "DRIVERS", ("/no/driver", str(tmp_path)) if driver else ("/no/driver",))
+        return {name.partition(".")[0] for name in sources(["auto", *more])}
+
+    assert auto() == {"host", "process"}
+    assert auto(limited=True) == {"host", "cgroup", "process"}
+    assert auto(contained=True) == {"cgroup", "process"}
+    assert auto("host", contained=True) == {"host", "cgroup", "process"}
+    assert auto(driver=True) == {"host", "process", "gpu"}
 
 
 def test_values_move_as_the_machine_does():

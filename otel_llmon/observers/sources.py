@@ -18,6 +18,9 @@ from otel_llmon.semconv import Metric
 AUTO = "auto"
 """Stands for what fits the place: the machine, or the container where there is one, and the process."""
 
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
+"""Where a driver shows that there may be GPUs: of Linux, and of Linux under Windows."""
+
 Made = tuple[Observe, Iterable[Metric]]
 
 
@@ -61,9 +64,13 @@ def usual() -> tuple[str, ...]:
     """Return what `auto` stands for here. In a container the machine is somebody else's to report."""
     from otel_llmon.observers import cgroup
 
-    if cgroup.contained():
-        return "cgroup", "process", "gpu"
-    return ("host", "cgroup", "process", "gpu") if cgroup.limited() else ("host", "process", "gpu")
+    here = {
+        "host": not cgroup.contained(),
+        "cgroup": cgroup.contained() or cgroup.limited(),
+        "process": True,
+        "gpu": any(map(os.path.exists, DRIVERS)),
+    }
+    return tuple(name for name, fits in here.items() if fits)
 
 
 def everything() -> Iterator[str]:
