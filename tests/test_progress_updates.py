@@ -357,6 +357,21 @@ def test_what_an_object_says_is_what_is_exported(recorder, clock):
     assert eta(recorder) is None
 
 
+def test_an_object_says_what_came_of_its_items(recorder):
+    """By outcome, with tokens; of one that has parts only, their items."""
+    loop = progress(total=10, name="documents")
+    assert (loop.n, loop.failed, loop.skipped, loop.tokens) == (0, 0, 0, 0)
+    with loop:
+        loop.update(4, tokens=90)
+        loop.update(2, outcome="failed")
+        loop.update(outcome="skipped")
+        assert (loop.n, loop.failed, loop.skipped, loop.tokens) == (7, 2, 1, 90)
+    with progress(name="library") as whole, progress(total=8, name="book", within=whole) as part:
+        part.update(3)
+        done = {"llmon.operation": "library"}
+        assert whole.n == recorder.value("llmon.progress.done", done) == 3
+
+
 def test_the_last_update_is_the_time_at_which_it_got_on(recorder, clock):
     """As Unix time, for a rule on loops that hang; absent once the loop has ended."""
     with progress(total=10, name="documents") as loop:

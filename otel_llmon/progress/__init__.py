@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from otel_llmon import telemetry
 from otel_llmon.progress import given, iterating, reporting
-from otel_llmon.progress.books import COMPLETED
+from otel_llmon.progress.books import COMPLETED, Counts
 from otel_llmon.progress.children import Shared
 from otel_llmon.progress.course import WAITING
 from otel_llmon.progress.loops import Loop
@@ -248,7 +248,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     @property
     def n(self) -> float:
         """Items that are done, those of an earlier run among them. May be set by whoever knows it, to more only."""
-        return self._initial if self._loop is None else self._loop.done()
+        return self._initial if self._loop is None else self._loop.way(telemetry_state.clock()).done
 
     @n.setter
     def n(self, n: float) -> None:
@@ -257,6 +257,25 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
             telemetry.warn_once("progress %r: n is %g and cannot go back to %g; nothing changed", self.name, done, n)
         else:
             self.update(n - done)
+
+    @property
+    def failed(self) -> float:
+        """Items of this run that failed."""
+        return self._counts.failed
+
+    @property
+    def skipped(self) -> float:
+        """Items of this run that were skipped."""
+        return self._counts.skipped
+
+    @property
+    def tokens(self) -> float:
+        """Tokens that this run told of."""
+        return self._counts.tokens
+
+    @property
+    def _counts(self) -> Counts:
+        return Counts() if self._loop is None else self._loop.books.read()
 
     @property
     def total(self) -> float | None:
