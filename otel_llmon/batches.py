@@ -11,14 +11,14 @@ from otel_llmon.events import errors
 from otel_llmon.phases import Phase
 from otel_llmon.telemetry import state
 
-ItemsT = TypeVar("ItemsT", bound=Sized)
+ItemsT = TypeVar("ItemsT")
 Hook = Callable[[ItemsT], object]
 
 SOURCE = "batch"
 
 
 class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they call `phase`
-    """A phase over `items`, which it counts; `before` and `after` are called with them, inside the phase's span.
+    """A phase over `items`, counted where they have a length; `before` and `after` are called with them, in its span.
 
     A hook watches: what it raises is counted and told, and the work goes on. After work that raised, no hook is called.
     """
@@ -52,7 +52,8 @@ class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they cal
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
         if self._started is not None and error is None:
-            self.count(self._name, len(self.items))
+            if isinstance(self.items, Sized):
+                self.count(self._name, len(self.items))
             self._call(self._after)
         super().__exit__(kind, error, trace_back)
 
@@ -67,6 +68,8 @@ class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they cal
 
 
 def _hooks(name: str, given: Any) -> tuple[Any, ...]:
+    if not callable(given) and not isinstance(given, Iterable):
+        raise TypeError(f"batch {name!r}: found {given!r}, expected functions to call with the items")
     hooks = (given,) if callable(given) else tuple(given)
     for hook in hooks:
         if not callable(hook):

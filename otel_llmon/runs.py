@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from otel_llmon.metering import cells
 
 if TYPE_CHECKING:
     from otel_llmon.reports import Report
@@ -27,14 +28,13 @@ class Run:
 
     MOST = 1000
 
-    __slots__ = ("_begun", "_items", "_lock", "_tallies", "declared")
+    __slots__ = ("_begun", "_items", "_tallies", "declared")
 
     def __init__(self, declared: Sequence[str] = ()) -> None:
         self.declared = tuple(dict.fromkeys(declared))
         self._begun: dict[str, None] = {}
         self._items: dict[str, float] = {}
         self._tallies: dict[str, Tally] = {}
-        self._lock = threading.Lock()
 
     def begin(self, name: str) -> None:
         """A phase of this name begins."""
@@ -43,7 +43,7 @@ class Run:
 
     def over(self, name: str, seconds: float, own: float, *, failed: bool, peak: int | None = None) -> None:
         """A phase of this name has ended; those past the first thousand names are one."""
-        with self._lock:
+        with cells.lock:
             tally = self._tallies.get(name)
             if tally is None:
                 name = name if len(self._tallies) < self.MOST else "others"
@@ -57,14 +57,14 @@ class Run:
 
     def counted(self, what: str, number: float) -> None:
         """So many more of these."""
-        with self._lock:
+        with cells.lock:
             what = what if what in self._items or len(self._items) < self.MOST else "others"
             self._items[what] = self._items.get(what, 0) + number
 
     @property
     def items(self) -> dict[str, float]:
         """What was counted, by name."""
-        with self._lock:
+        with cells.lock:
             return dict(self._items)
 
     def missing(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Run:
         """Return what is over by now; where phases ran side by side, shares are those of their summed time."""
         from otel_llmon.reports import Report, Share
 
-        with self._lock:
+        with cells.lock:
             tallies = dict(self._tallies)
         own = sum(tally.own for tally in tallies.values())
         whole = max(seconds, own) or 1.0

@@ -236,10 +236,22 @@ def test_a_hook_that_raises_costs_nothing_but_a_warning(recorder, caplog):
     assert len(called) == 2
 
 
+def test_a_batch_without_a_length_is_not_counted(recorder):
+    """What it is over is the caller's affair: the work is done and its hooks see the items."""
+    seen = []
+    for items in (iter("abc"), 5, None):
+        with batch(items, "guess", after=[seen.append]) as found:
+            assert found.items is items
+    assert [kind.__class__.__name__ for kind in seen] == ["str_ascii_iterator", "int", "NoneType"]
+    assert ITEMS not in recorder.points()
+
+
 def test_a_hook_that_is_no_function_is_an_error_at_the_call():
     """The caller's own mistake is told at once."""
     with pytest.raises(TypeError, match="expected functions"):
         batch([1], "score", after=["no"])
+    with pytest.raises(TypeError, match="batch 'score': found 3, expected functions"):
+        batch([1], "score", before=3)
 
 
 def test_disabled_everything_is_there_and_does_nothing():

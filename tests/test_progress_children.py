@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
+
 import pytest
 
 COUNTING = """
@@ -149,3 +152,48 @@ def test_a_child_whose_parents_loop_is_over_is_not_disturbed(program, tmp_path):
     )
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "0 4"), done.stderr
     assert "Traceback" not in done.stderr
+
+
+BUSY = """
+    import os, signal, threading, time
+    from otel_llmon import pipeline, phase, progress
+
+    def count(loop):
+        while True:
+            loop.update(outcome="failed", tokens=2)
+
+    def work():
+        while True:
+            with phase("step"):
+                pass
+
+    stuck = 0
+    with pipeline("ingest") as run, progress(name="pages") as loop:
+        for _ in range(4):
+            threading.Thread(target=count, args=(loop,), daemon=True).start()
+        for _ in range(60):
+            child = os.fork()
+            if not child:
+                loop.n, loop.rate, loop.failed
+                with phase("child"):
+                    pass
+                run.report()
+                os._exit(0)
+            until = time.monotonic() + 20
+            while not os.waitpid(child, os.WNOHANG)[0]:
+                if time.monotonic() > until:
+                    stuck += 1
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    break
+                time.sleep(0.001)
+        print(stuck, flush=True)
+        os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_may_ask_how_far_a_loop_is_that_threads_count_in(program):
+    """Whatever lock a thread of its parent held when it was forked."""
+    done = program(textwrap.dedent(BUSY), timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")

@@ -57,17 +57,21 @@ class Tally:
             self._drain()
             self._base += self._stepped()
             self._size, self._steps = 0, iter(range(0))
-            self.hand_over()
+            self._shut()
 
     def hand_over(self) -> None:
-        """Let nothing pass, without a lock: in a forked child another thread of the parent may seem to hold it."""
-        self.tick, self.adds = _nothing, _Closed()
+        """Let nothing pass, with another lock: in a forked child a thread of the parent may seem to hold this one."""
+        self._lock = threading.RLock()
+        self._shut()
 
     def read(self) -> float:
         """Return the sum."""
         with self._lock:
             self._drain()
             return self._base + self._stepped()
+
+    def _shut(self) -> None:
+        self.tick, self.adds = _nothing, _Closed()
 
     def _stepped(self) -> int:
         return self._size - length_hint(self._steps)
