@@ -369,9 +369,9 @@ def test_the_process_is_what_psutil_says():
     me = psutil.Process()
     group = process.watch()
     said(group)  # its files are open from here on
-    before, switches = me.cpu_times(), me.num_ctx_switches()
+    before, switches, disk = me.cpu_times(), me.num_ctx_switches(), me.io_counters()
     ours = said(group)
-    after = me.cpu_times()
+    after, disk_after = me.cpu_times(), me.io_counters()
     assert before.user - 0.02 <= ours["process.cpu.time", "user"] <= after.user + 0.02
     assert before.system - 0.02 <= ours["process.cpu.time", "system"] <= after.system + 0.02
     assert ours["process.memory.usage",] == pytest.approx(me.memory_info().rss, rel=0.05)
@@ -381,7 +381,7 @@ def test_the_process_is_what_psutil_says():
     assert ours["process.uptime",] == pytest.approx(time.time() - me.create_time(), abs=1)
     for kind in ("voluntary", "involuntary"):
         assert ours["process.context_switches", kind] >= getattr(switches, kind)
-    assert ours["process.disk.io", "write"] == pytest.approx(me.io_counters().write_bytes, rel=0.1, abs=1 << 16)
+    assert disk.write_bytes <= ours["process.disk.io", "write"] <= disk_after.write_bytes
     assert ours["process.paging.faults", "minor"] > 0
 
 
