@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -15,7 +14,7 @@ from otel_llmon import metering, probes, telemetry
 from otel_llmon.context import Place, bound, leave, where
 from otel_llmon.decorating import decorated
 from otel_llmon.metering import _api, _bound, values
-from otel_llmon.metering.cells import HistogramSeries, Series
+from otel_llmon.metering.cells import LARGEST, HistogramSeries, Series
 from otel_llmon.outcomes import FAILURE, SUCCESS, end_span, outcome, tell_failure
 from otel_llmon.runs import Run
 from otel_llmon.semconv import attributes as key
@@ -120,7 +119,7 @@ class Phase:
         pipeline, name, inside = self._place()
         _items.at(what, name, pipeline).add(number)
         found = values.number(number)
-        if found is None or not 0 <= found < math.inf:  # refused, and told, above
+        if found is None or not 0 <= found <= LARGEST:  # refused, and told, above
             return
         counts = self._extras().counts
         counts[what] = counts.get(what, 0) + found

@@ -13,6 +13,7 @@ from otel_llmon.carrying import continued, inject
 from otel_llmon.events import event
 from otel_llmon.goodput import CHECKPOINT, OTHER, PRODUCTIVE, Goodput, Productive
 from otel_llmon.metering import values
+from otel_llmon.metering.cells import LARGEST
 from otel_llmon.outcomes import CANCELLATION, FAILURE, SUCCESS, outcome
 from otel_llmon.phases import phase
 from otel_llmon.pipelines import pipeline
@@ -215,7 +216,7 @@ class Training:
         telemetry.warn_once("training %r: %s counts only while it runs; it is left out", self._key[0], what)
 
     def _tell_diverged(self, split: str, loss: float) -> None:
-        event("training.diverged", self.facts() | {"split": split, "loss": str(loss)}, "error")
+        event("training.diverged", self.facts() | {"split": split, "loss": values.shown(loss)}, "error")
 
 
 class Epoch:
@@ -263,9 +264,10 @@ class Epoch:
     def _numbered(self) -> float:
         if self._number is not None:
             number = values.number(self._number)
-            if number is not None:
+            if number is not None and -LARGEST <= number <= LARGEST:
                 return number
-            telemetry.warn_once("epoch(%r): expected a number; it is the next one", self._number)
+            found = values.shown(self._number if number is None else number)
+            telemetry.warn_once("epoch(%s): expected a number; it is the next one", found)
         return (self._run.epoch_number or 0) + 1
 
     def _tell(self, seconds: float) -> None:

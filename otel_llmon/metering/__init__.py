@@ -156,9 +156,9 @@ class Instrument(Generic[SeriesT]):
         if number is None:
             self._tell("type", "%s: found a %s, expected a number", type(value).__name__)
         elif not -cells.LARGEST <= number <= cells.LARGEST:
-            self._tell("not_finite", "%s: found %r, expected a finite number", number)
+            self._tell("not_finite", "%s: found %s, expected a finite number", values.shown(number))
         elif number < 0 and self.row.kind in ("counter", "histogram"):
-            self._tell("negative", "%s: found %r, expected 0 or more", number)
+            self._tell("negative", "%s: found %s, expected 0 or more", values.shown(number))
         else:
             return number
         return None

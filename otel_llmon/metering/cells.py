@@ -10,7 +10,6 @@ the series' base at the next read. Exact on builds with and without the GIL; the
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 import weakref
@@ -23,7 +22,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-LARGEST = sys.float_info.max
+LARGEST = 2.0**1000
+"""Of one value; so far below the largest float that the sum of millions of them is none too large."""
 LARGEST_INT = int(LARGEST)  # comparing an int with an int is the cheaper one
 LOOK_EVERY = 63
 """Mask: of the values of a bucket that come without a span, the first and every 64th look for a current one."""

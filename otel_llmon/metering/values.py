@@ -58,6 +58,13 @@ def number(value: Any) -> float | None:
         return None
 
 
+def shown(value: Any) -> str:
+    """Return a number as a message says it; Python refuses to write out one of very many digits."""
+    if not isinstance(value, int) or -LARGEST_INT <= value <= LARGEST_INT:
+        return repr(value)
+    return f"a {'negative ' if value < 0 else ''}number of {math.floor(math.log10(abs(value)) + 1e-9) + 1} digits"
+
+
 def fitting(value: float) -> float:
     """Return a value that OTLP can carry: integers have 64 bits there, and one that has more fails the whole batch."""
     if not isinstance(value, int) or -_LIMIT <= value < _LIMIT:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # loaded by the first loop, if at all
 ItemT = TypeVar("ItemT")
 _ONE = 1
 """The int of which there is one only, so that `is` tells it apart from everything else."""
+_MOST = given.MOST
 
 
 class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `range`
@@ -137,6 +139,8 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     def __len__(self) -> int:
         if self.total is None:
             raise TypeError(f"progress {self.name!r}: nobody knows its length; give total=")
+        if self.total > sys.maxsize:
+            raise TypeError(f"progress {self.name!r}: {self.total:g} items are more than len() can tell; see total")
         return int(self.total)
 
     def __bool__(self) -> bool:
@@ -158,14 +162,14 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
                 if n is _ONE:
                     tally.tick()
                     return
-                if n.__class__ is int and n > 0:
+                if n.__class__ is int and 0 < n <= _MOST:
                     adds = tally.adds
                     adds.append(n)
                     if len(adds) <= tally.most or self._look(0):
                         return
                     n = 0
             except StopIteration:
-                if n.__class__ is int and n > 0 and self._look(n):
+                if n.__class__ is int and 0 < n <= _MOST and self._look(n):
                     return
         self._count(n, outcome, tokens, info)
 

@@ -11,11 +11,14 @@ from otel_llmon import telemetry
 from otel_llmon.metering import values
 from otel_llmon.progress.books import COMPLETED, OUTCOMES
 
+MOST = 2**63
+"""Items or tokens told at once, and items in all: what OTLP counts with goes no further."""
+
 
 def iterable(items: Any, name: str) -> None:
     """Raise TypeError for what no loop can go over."""
     if not goes_over(items) and not isinstance(items, AsyncIterable):
-        way = f"; for a number of steps give total={items!r}" if isinstance(items, int) else ""
+        way = f"; for a number of steps give total={_short(items)}" if isinstance(items, int) else ""
         raise TypeError(f"progress {name!r}: found {_short(items)}, expected items to go over{way}")
 
 
@@ -40,8 +43,9 @@ def total(found: Any, name: str) -> float | None:
     number = _number(found, f"progress {name!r}: total")
     if number is None or number == math.inf:
         return None
-    if not number >= 0:
-        telemetry.warn_once("progress %r: total=%r: expected 0 or more; going on as if it were not known", name, found)
+    if not 0 <= number <= MOST:
+        what = f"total={values.shown(number)}: {_expected(number)}"
+        telemetry.warn_once("progress %r: %s; going on as if it were not known", name, what)
         return None
     return number
 
@@ -49,8 +53,9 @@ def total(found: Any, name: str) -> float | None:
 def initial(found: Any, name: str) -> float:
     """Return how many items an earlier run has done."""
     number = _number(found, f"progress {name!r}: initial")
-    if number is None or not 0 <= number < math.inf:
-        telemetry.warn_once("progress %r: initial=%r: expected 0 or more; going on from 0", name, found)
+    if number is None or not 0 <= number <= MOST:
+        what = f"initial={values.shown(number)}: {_expected(number)}"
+        telemetry.warn_once("progress %r: %s; going on from 0", name, what)
         return 0
     return number
 
@@ -58,8 +63,9 @@ def initial(found: Any, name: str) -> float:
 def amount(found: Any, what: str, name: str) -> float:
     """Return a number of items or tokens to count; 0 where it cannot be counted."""
     number = _number(found, f"progress {name!r}: {what}")
-    if number is None or not 0 <= number < math.inf:
-        telemetry.warn_once("progress %r: %s=%r: expected 0 or more; not counted", name, what, found)
+    if number is None or not 0 <= number <= MOST:
+        what = f"{what}={values.shown(number)}: {_expected(number)}"
+        telemetry.warn_once("progress %r: %s; not counted", name, what)
         return 0
     return number
 
@@ -77,8 +83,11 @@ def outcome(found: Any, name: str) -> str:
 
 
 def length(items: object) -> int | None:
-    """Return the number of items, where they can tell it."""
+    """Return the number of items, where they can tell it and it can be counted."""
     try:
+        if type(items) is range and items:  # `len` ends below what a range may hold
+            found = (items[-1] - items[0]) // items.step + 1
+            return found if found <= MOST else None
         return len(items)  # type: ignore[arg-type]
     except Exception:  # no length, or a foreign object's own failure to tell it
         return None
@@ -93,8 +102,12 @@ def _number(found: Any, what: str) -> float | None:
     return number
 
 
+def _expected(number: float | None) -> str:
+    return "expected 2**63 at most" if number is not None and number > MOST else "expected 0 or more"
+
+
 def _short(found: Any) -> str:
-    return values.text(repr(found) if isinstance(found, str | int | float) else f"a {type(found).__name__}", 80)
+    return values.text(values.shown(found) if isinstance(found, str | int | float) else f"a {type(found).__name__}", 80)
 
 
 def _stem(file: str) -> str:

@@ -12,7 +12,7 @@ from itertools import chain, islice, repeat
 from operator import length_hint
 from typing import Any, NoReturn, Self, TypeVar
 
-from otel_llmon.progress.books import Position
+from otel_llmon.progress.books import BEHIND, Position
 from otel_llmon.progress.loops import Loop
 from otel_llmon.wording import CANCELLED
 
@@ -22,7 +22,8 @@ ItemT = TypeVar("ItemT")
 def counted(items: Iterable[ItemT], loop: Loop) -> Iterator[ItemT]:
     """Return an iterator over `items` that lets `loop` know how many it has handed out."""
     kind = type(items)
-    if kind is list or kind is tuple or kind is range:  # what iterates over these can tell where it is
+    # what iterates over these can tell where it is, but `len` and its like end where a range may go on
+    if kind is list or kind is tuple or (isinstance(items, range) and not items[BEHIND:]):
         iterator: Any = iter(items)
         position = _in_list(iterator, items) if kind is list else _in_fixed(iterator, items)
         end = _End(loop, position)

@@ -118,7 +118,7 @@ class Loop(Course):
         try:
             self.watch(self, telemetry_state.clock())
         except Exception as exc:
-            _tell(exc)
+            untold(exc)
 
     def left(self) -> None:
         """The iterator is gone. A finalizer calls this, at any moment: it takes no lock and reports nothing."""
@@ -208,7 +208,7 @@ class Loop(Course):
             elif self.every is not None:
                 self.watch(self, now)
         except Exception as exc:  # what looks on must not reach the loop
-            _tell(exc)
+            untold(exc)
         if self.state == CANCELLED:
             self.books.left()
             return 0
@@ -226,6 +226,7 @@ def _nobody(_: Loop, __: float) -> None:
     pass
 
 
-def _tell(exc: Exception) -> None:
+def untold(exc: Exception) -> None:
+    """Count and say that what looks on failed, which must not reach a loop."""
     errors.at("progress").add()
     telemetry.warn_once("progress: not told: %s: %s", type(exc).__name__, exc)

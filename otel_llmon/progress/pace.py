@@ -6,6 +6,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
+from otel_llmon.metering import values
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -14,8 +16,11 @@ WINDOW = 30.0
 FEW = 10
 GAP = 0.01
 """Seconds between two log records, at least."""
+NEVER = 2**63
+"""Items that no loop comes to."""
 APART = 1.0
 """Seconds between two marks."""
+_WANTED = "expected a number of items, or a time such as '30s' or '5min'"
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -64,14 +69,16 @@ class Every:
         if hasattr(every, "total_seconds") and every.total_seconds() > 0:
             return cls(None, every.total_seconds())
         if isinstance(every, int) and not isinstance(every, bool) and every > 0:
-            return cls(every, None)
+            return cls(min(every, NEVER), None)
         if isinstance(every, str):
             found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", every.strip())
             if found and float(found[1]) > 0:
                 return cls(None, float(found[1]) * _UNITS[found[2]])
         elif not isinstance(every, int) and not hasattr(every, "total_seconds"):
-            raise TypeError(f"every={every!r}: expected a number of items, or a time such as '30s' or '5min'")
-        raise ValueError(f"every={every!r}: expected a number of items, or a time such as '30s' or '5min'")
+            raise TypeError(
+                f"every={values.shown(every)}: expected a number of items, or a time such as '30s' or '5min'"
+            )
+        raise ValueError(f"every={values.shown(every)}: expected a number of items, or a time such as '30s' or '5min'")
 
     def afresh(self) -> Self:
         """Return the same for another loop."""

@@ -20,7 +20,7 @@ from otel_llmon.outcomes import FAILURE, SUCCESS, outcome
 from otel_llmon.progress import screen
 from otel_llmon.progress.books import COMPLETED, OUTCOMES
 from otel_llmon.progress.course import WAITING
-from otel_llmon.progress.loops import Loop
+from otel_llmon.progress.loops import Loop, untold
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import progress as rows
 from otel_llmon.telemetry import state as telemetry_state
@@ -79,8 +79,11 @@ def enlist(loop: Loop, within: Loop | None, weight: float | None) -> None:
     loop.watch = _watch
     loop.watched = loop.every is not None or (screen.tells_lines() and not metering.connected())
     if parent is not None:
-        with parent.books.lock:
-            parent.tree.adopt(loop, weight, parent.done(), within_items=parent.total is not None)
+        try:
+            with parent.books.lock:
+                parent.tree.adopt(loop, weight, parent.done(), within_items=parent.total is not None)
+        except Exception as exc:  # the other loop's own failure
+            untold(exc)
     loop.parent = parent
     loop.exported = bool(telemetry_state.level)
     if loop.exported:
@@ -115,23 +118,32 @@ def settle(*, over_only: bool = False) -> None:
     try:
         now = telemetry_state.clock()
         for loop in list(_live):
-            if loop.state == WAITING and loop.books.shared.used and loop.books.read().done:
-                begin(loop)  # a forked child has taken its first step
-            if loop.state != WAITING and (loop.over or not over_only):
-                _report(loop, now)
+            try:
+                _settle(loop, now, over_only=over_only)
+            except Exception as exc:  # its own failure: the others are told of all the same
+                untold(exc)
     finally:
         _lock.release()
 
 
+def _settle(loop: Loop, now: float, *, over_only: bool) -> None:
+    if loop.state == WAITING and loop.books.shared.used and loop.books.read().done:
+        begin(loop)  # a forked child has taken its first step
+    if loop.state != WAITING and (loop.over or not over_only):
+        _report(loop, now)
+
+
 def _report(loop: Loop, now: float) -> None:
     over = loop.over
-    if loop.exported:
-        _export(loop, now)
-    screen.looked(loop, now)
-    if over:
-        _live.pop(loop, None)
-        if loop.books.shared.used:
-            loop.books.shared.close()
+    try:
+        if loop.exported:
+            _export(loop, now)
+        screen.looked(loop, now)
+    finally:
+        if over:
+            _live.pop(loop, None)
+            if loop.books.shared.used:
+                loop.books.shared.close()
 
 
 def _export(loop: Loop, now: float) -> None:
@@ -185,10 +197,13 @@ def end(loop: Loop, error: BaseException | None) -> None:
         fails = error is not None and state != loop.state
         if not loop.over or (fails and loop.state != CANCELLED):
             loop.end(state)
-    if fails:
-        changed(loop, error)
-    else:
-        _watch(loop, telemetry_state.clock())
+    try:
+        if fails:
+            changed(loop, error)
+        else:
+            _watch(loop, telemetry_state.clock())
+    except Exception as exc:  # as in settle()
+        untold(exc)
 
 
 def _ending(loop: Loop, error: BaseException | None) -> str:

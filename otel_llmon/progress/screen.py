@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from otel_llmon import metering, telemetry, wording
+from otel_llmon.events import errors
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import phases as rows
 from otel_llmon.wording import UNDER_WAY, Snapshot
@@ -150,8 +151,7 @@ class _Bars:
             loop.shown = loop.shown or (loop.active(now) >= SHORT and loop.state != "waiting")
         over = [loop for loop in self._loops if loop.over]
         self._loops = [loop for loop in self._loops if not loop.over]
-        left = [loop.snapshot(now) for loop in over if loop.shown]
-        shots = [loop.snapshot(now) for loop in self._loops if loop.shown]
+        left, shots = _shots(over, now), _shots(self._loops, now)
         for loop in over:
             loop.drawn = False
         if left or shots or self._painter is not None:
@@ -193,6 +193,18 @@ class _Bars:
         self.__init__()  # type: ignore[misc]  # a child begins with nothing
         if painter is not None:
             painter.release()
+
+
+def _shots(loops: list[Loop], now: float) -> list[Snapshot]:
+    """Return how far those are that are shown, but for one that cannot be told."""
+    found = []
+    for loop in loops:
+        try:
+            found += [loop.snapshot(now)] if loop.shown else []
+        except Exception as exc:  # its own failure: the others are drawn all the same
+            errors.at("progress").add()
+            telemetry.warn_once("progress: cannot draw: %s: %s", type(exc).__name__, exc)
+    return found
 
 
 def _phase() -> str:

@@ -11,7 +11,7 @@ from otel_llmon import telemetry
 from otel_llmon.context import leave
 from otel_llmon.outcomes import end_span
 from otel_llmon.progress import reporting
-from otel_llmon.progress.loops import Loop
+from otel_llmon.progress.loops import Loop, untold
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import state as telemetry_state
 
@@ -45,5 +45,8 @@ class With:
         for token in reversed(self._tokens):
             leave(token)
         if self._span is not None:
-            self._span.set_attributes(telemetry.clean(reporting.result(loop)))
+            try:
+                self._span.set_attributes(telemetry.clean(reporting.result(loop)))
+            except Exception as exc:  # the span ends all the same
+                untold(exc)
             end_span(self._span, error)

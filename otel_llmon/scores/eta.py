@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from otel_llmon.scores.history import History, between, since
 from otel_llmon.scores.pace import METHODS, Forecast, Points
-from otel_llmon.scores.route import EtaError, Phase, Route, RunProfile, known, profile_of
+from otel_llmon.scores.route import LARGEST, EtaError, Phase, Route, RunProfile, known, profile_of
 
 __all__ = ["METHODS", "Estimator", "Eta", "EtaError", "Phase", "RunProfile"]
 
@@ -70,13 +70,13 @@ class Estimator:
         To be called when someone looks (a collection, a bar that is drawn), not per item. What is no finite number is
         left out; fewer items than before begin a new history.
         """
-        if math.isfinite(active) and math.isfinite(done):
+        if -LARGEST <= active <= LARGEST and -LARGEST <= done <= LARGEST:
             self._history.add(active, done)
 
     def eta(self, now: float | None = None) -> Eta | None:
         """Return the remaining seconds as of `now`, in active time; None while nothing can be said."""
         total, done = self.total, self._history.done[-1]
-        if total is None or not math.isfinite(total) or total < 0:
+        if total is None or not 0 <= total <= LARGEST:
             return None
         if done >= total:
             return Eta(0.0, 0.0, 0.0)

@@ -6,7 +6,6 @@ the work. A route knows how much work lies before each item, and where one phase
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -15,6 +14,8 @@ from typing import NamedTuple, TypedDict, TypeGuard
 from otel_llmon.errors import LlmonError
 from otel_llmon.scores.history import between, thinned
 
+LARGEST = 2.0**1000
+"""Number; what is larger might overflow where it is multiplied."""
 MOST_KNOTS = 32
 Phase = tuple[float, float | None]
 """How many items, and how long one takes compared with the items of other phases; None where nobody knows."""
@@ -87,7 +88,7 @@ def _course(profile: RunProfile) -> tuple[tuple[float, ...], tuple[float, ...]]:
     known(profile)
     try:
         items, work = zip(*((float(share), float(spent)) for share, spent in profile["course"]), strict=True)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise EtaError(f"profile's course: {error!r}, expected pairs of shares from [0, 0] to [1, 1]") from error
     for shares in (items, work):
         grows = all(before < after for before, after in pairwise(shares))
@@ -99,7 +100,7 @@ def _course(profile: RunProfile) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _positive(profile: object, key: str) -> float:
     value = profile.get(key) if isinstance(profile, Mapping) else None
     if not _is_positive(value):
-        raise EtaError(f"profile's {key}: {value!r}, expected a number above 0; give what profile() returned")
+        raise EtaError(f"profile's {key}: {_said(value)}, expected a number above 0; give what profile() returned")
     return float(value)
 
 
@@ -107,21 +108,28 @@ def _items(phase: Phase) -> float:
     try:
         items, _ = phase
     except (TypeError, ValueError) as error:
-        raise EtaError(f"phase {phase!r}: expected (items, weight)") from error
+        raise EtaError(f"phase {_said(phase)}: expected (items, weight)") from error
     if not _is_positive(items):
-        raise EtaError(f"phase {phase!r}: expected a number of items above 0")
+        raise EtaError(f"phase {_said(phase)}: expected a number of items above 0")
     return items
 
 
 def _weight(phase: Phase) -> float:
     weight = 1.0 if phase[1] is None else phase[1]
     if not _is_positive(weight):
-        raise EtaError(f"phase {phase!r}: expected a weight above 0, or None")
+        raise EtaError(f"phase {_said(phase)}: expected a weight above 0, or None")
     return weight
 
 
 def _is_positive(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LARGEST
+
+
+def _said(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to write out a number of very many digits
+        return f"of a {type(value).__name__} with a number of very many digits"
 
 
 def _shares(parts: Sequence[float]) -> tuple[float, ...]:
