@@ -31,15 +31,26 @@ def inject(headers: dict[str, str] | None = None) -> dict[str, str]:
 
 
 @contextmanager
-def continued(headers: Headers) -> Iterator[None]:
-    """Go on in the trace that `headers` tell of, as `inject()` filled them in: pairs, text or bytes, of any case."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    known = {_text(name).lower(): _text(value) for name, value in pairs}
-    token = context.attach(propagate.extract(known))
+def continued(headers: Headers | None) -> Iterator[None]:
+    """Go on in the trace that `headers` tell of, as `inject()` filled them in: pairs, text or bytes, of any case.
+
+    None, and what are no headers, tell of none; the latter with one line in the log.
+    """
+    token = context.attach(propagate.extract(_known(headers)))
     try:
         yield
     finally:
         context.detach(token)
+
+
+def _known(headers: Headers | None) -> dict[str, str]:
+    try:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        return {_text(name).lower(): _text(value) for name, value in pairs}
+    except Exception as exc:  # a message that somebody else made must not end a worker
+        found = type(headers).__name__
+        telemetry.warn_once("continued: found %s, expected a mapping or pairs: taken as none: %s", found, exc)
+        return {}
 
 
 def child_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -48,6 +59,8 @@ def child_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     The name that `configure()` gave this service is not the child's; one that the user set in the environment is.
     """
     environ = os.environ if environ is None else environ
+    if not isinstance(environ, Mapping):
+        raise TypeError(f"child_environ: found {type(environ).__name__}, expected a mapping, as os.environ is")
     ours = telemetry.state.variables.get(SERVICE)
     kept = {name: value for name, value in environ.items() if ours is None or (name, value) != (SERVICE, ours)}
     return kept | {name.upper(): value for name, value in inject().items()}

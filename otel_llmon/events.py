@@ -57,8 +57,12 @@ def declare(name: str, metrics: Mapping[str, Metric]) -> None:
     """Record these fields of every event of this name as metrics too; a metric's attributes are other fields of it.
 
     Events that `event_rate` leaves out are in the metrics all the same. Raises ValueError for a metric that exists and
-    is another one.
+    is another one, and TypeError for what is no metric.
     """
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"declare({name!r}): found {type(metrics).__name__}, expected a mapping of fields to metrics")
+    for field, row in metrics.items():
+        _check(field, row)
     found = {}
     for field, row in metrics.items():
         instrument = metering.instrument_of(row)
@@ -66,6 +70,13 @@ def declare(name: str, metrics: Mapping[str, Metric]) -> None:
             raise ValueError(f"metric {row.name!r}: exists already and differs; give another name, or the same row")
         found[field] = getattr(instrument, _ways[row.kind])
     _declared[name] = found
+
+
+def _check(field: str, row: Metric) -> None:
+    if not isinstance(row, Metric):
+        raise TypeError(f"field {field!r}: found {type(row).__name__}, expected a Metric")
+    if row.kind not in _ways:
+        raise TypeError(f"metric {row.name!r}: found kind {row.kind!r}, expected one of {', '.join(_ways)}")
 
 
 def event(

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from otel_llmon.prices import Prices
 
+LONGEST = 86400.0
+"""Seconds of a day: nobody waits longer, and what waits takes no 1e300."""
+
 
 class Headers(tuple[tuple[str, str], ...]):
     """HTTP headers, as pairs of name and value. What they hold may be a password and is printed nowhere."""
@@ -56,11 +59,18 @@ def _names(raw: object) -> tuple[str, ...]:
     return () if names == ("none",) else names
 
 
-def _seconds(raw: object) -> float:
+def _number(raw: object) -> float:
     if isinstance(raw, bool) or not isinstance(raw, str | int | float):
         raise ValueError
-    seconds = float(raw)
-    if not (math.isfinite(seconds) and seconds >= 0):
+    number = float(raw)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError
+    return number
+
+
+def _seconds(raw: object) -> float:
+    seconds = _number(raw)
+    if seconds > LONGEST:
         raise ValueError
     return seconds
 
@@ -120,9 +130,9 @@ def _header(part: str) -> tuple[str, str]:
 
 TEXT = Form("a name", _text)
 NAMES = Form("names with commas between them, or none", _names)
-SECONDS = Form("a number of seconds, 0 or more", _seconds)
-SECONDS_ABOVE_ZERO = Form("a number of seconds above 0", _seconds_above_zero)
-NUMBER = Form("a number, 0 or more", _seconds)
+SECONDS = Form("a number of seconds, 0 to 86400", _seconds)
+SECONDS_ABOVE_ZERO = Form("a number of seconds above 0, 86400 at most", _seconds_above_zero)
+NUMBER = Form("a number, 0 or more", _number)
 COUNT = Form("a whole number, 1 or more", _count)
 FLAG = Form("true or false", _flag)
 URL = Form("a URL such as http://localhost:4318", _url)

@@ -51,6 +51,7 @@ class _State:
         "carbon_intensity",
         "clock",
         "conveyance_alpha",
+        "ended_by",
         "event_rate",
         "genai_semconv",
         "level",
@@ -81,6 +82,8 @@ class _State:
         self.tracer_provider: Any = None
         self.logger: _logs.Logger | None = None
         self.logger_provider: Any = None
+        self.ended_by: str | None = None
+        """The signal that ends this process, once one does."""
 
     def apply(self, settings: Settings) -> None:
         """Take over what emitters need to know."""

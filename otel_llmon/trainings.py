@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -56,7 +57,7 @@ class Training:
     """
 
     __slots__ = (
-        "_around", "_depth", "_job", "_key", "_pid", "_pipeline", "_started", "_time", "_values",
+        "_around", "_begun", "_depth", "_job", "_key", "_pid", "_pipeline", "_started", "_time", "_values",
         "epoch_number", "running", "steps",
     )  # fmt: skip
     _values: quantities.Values
@@ -64,6 +65,7 @@ class Training:
     _started: float
     _pid: int
     _job: str | None
+    _begun: contextvars.Context
 
     def __init__(self, name: str, model: str | None = None, attributes: Mapping[str, Any] | None = None) -> None:
         self._pipeline = pipeline(name, attributes=attributes)
@@ -179,6 +181,7 @@ class Training:
             for how in (SUCCESS, FAILURE):
                 _jobs.at(*self._key, how).add(0)
             self._job = jobs.begin(*self._key, inject())
+            self._begun = contextvars.copy_context()
             _open[id(self)] = self
             event("training.started", {"run": self._key[0], "model": self._key[1]})
         return self
@@ -278,7 +281,7 @@ class Epoch:
             known = {what: value for (part, what), value in run._values.last.items() if part == split}
             facts = run.facts() | {"split": split, "duration": seconds} | known
             if split == TRAIN:
-                facts |= {what: number - self._before[what] for what, number in _passed(run).items()}
+                facts |= {what: (number - self._before[what]) or None for what, number in _passed(run).items()}
                 self._phase.set({row.name: known[what] for what, row in _on_spans.items() if what in known})
             event("training.epoch", facts)
 
@@ -336,8 +339,10 @@ def _passed(run: Training) -> dict[str, float]:
 def _settle(*, last: bool) -> None:
     """End the runs that are still open when the process ends, by a signal for example."""
     if last:
+        signal = telemetry.state.ended_by
+        why = "the process ended" if signal is None else f"was ended by {signal}"
         for run in list(_open.values()):
-            run.end(CANCELLATION, "the process ended")
+            run._begun.run(run.end, CANCELLATION, why)  # another thread may be here, in no trace
 
 
 telemetry.settlers.append(_settle)

@@ -12,6 +12,8 @@ import pytest
 from processes import BIN
 from sink import free_port
 
+from otel_llmon.semconv.events import REGRESSION_DETECTED
+
 BENCH = (str(BIN / "llmon"), "bench")
 QUICK = (sys.executable, "-S", "-c", "pass")
 BUSY = (sys.executable, "-S", "-c", "sum(range(8_000_000))")
@@ -91,9 +93,19 @@ def test_a_slower_command_fails_the_gate_and_is_an_event(bench, sink):
         dict(place).get("llmon.build"): count for place, count in series(sink, "llmon.benchmark.duration").items()
     }
     assert counts == {None: 6, "against": 6}
-    [log] = [log for log in sink.logs() if log.event_name == "benchmark.regression"]
+    [log] = [log for log in sink.logs() if log.event_name == "regression.detected"]
+    assert log.severity_text == "WARN"
     facts = {each.key: each.value.double_value for each in log.attributes}
-    assert facts["llmon.benchmark.seconds"] > facts["llmon.benchmark.baseline_seconds"] > 0
+    assert facts["duration"] > facts["baseline"] > 0
+    assert facts["low"] <= facts["ratio"] <= facts["high"]
+    assert facts.keys() & REGRESSION_DETECTED.fields.keys() == {
+        "benchmark",
+        "duration",
+        "baseline",
+        "ratio",
+        "low",
+        "high",
+    }
     [span] = [span for span in sink.spans() if span.name == "bench"]
     assert log.trace_id == span.trace_id
 

@@ -83,6 +83,32 @@ def test_every_row_is_emitted_and_every_emitted_name_is_a_row():
     assert set(constants) <= used, f"nobody emits {sorted(set(constants) - used)}"
 
 
+def _events_of(source):
+    """Yield the names that a module of ours reports events by, as far as they are written there."""
+    tree = ast.parse(source.read_text())
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "event":
+            match node.args[0]:
+                case ast.Constant(value=name):
+                    yield name
+                case ast.Name(id=name) if name in constants:
+                    yield constants[name]
+
+
+def test_every_event_of_our_own_is_in_the_registry():
+    """But those under `llmon.`, which nobody else reports."""
+    found = {name for source in SOURCES for name in _events_of(source) if not name.startswith("llmon.")}
+    assert "training.epoch" in found
+    assert found <= events.EVENTS.keys()
+
+
 def test_attribute_keys_are_written_in_the_registry_only():
     """Spans and metrics name a key by its constant."""
     ours = set(attributes.MEANINGS)

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import trace
 from processes import needs_instrumented_children, until
 
-from otel_llmon import carry, child_environ, continued, inject, phase, pipeline
+from otel_llmon import carry, child_environ, continued, inject, phase, pipeline, telemetry
 from otel_llmon.lifecycle.workers import detected
 from otel_llmon.observers.lease import Lease
 
@@ -80,6 +80,27 @@ def test_headers_that_tell_of_nothing_begin_a_trace(recorder):
         with continued(headers):
             work()
     assert len({span.context.trace_id for span in recorder.finished}) == 3
+
+
+def test_a_message_without_headers_begins_a_trace(recorder, caplog, monkeypatch):
+    """None is one without; of what are no headers one line tells, and the worker goes on."""
+    monkeypatch.setattr(telemetry, "_told", set())
+    for headers in (None, {}, ()):
+        with continued(headers):
+            work()
+    assert not caplog.records
+    for headers in ("x", 3, ["traceparent"], object()):
+        with continued(headers):
+            work()
+    assert len({span.context.trace_id for span in recorder.finished}) == 7
+    [line] = caplog.messages
+    assert line.startswith("continued: found str, expected a mapping or pairs: taken as none: ")
+
+
+def test_an_environment_that_is_none_is_refused_at_the_call():
+    """Before a child is started with it."""
+    with pytest.raises(TypeError, match="child_environ: found int, expected a mapping"):
+        child_environ(3)
 
 
 def test_a_coroutine_function_is_refused_at_the_call():

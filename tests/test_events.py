@@ -21,6 +21,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.sdk._logs import LoggingHandler
 
 from otel_llmon import bind, bridging, event, events, phase, telemetry
+from otel_llmon.semconv import Metric
 from otel_llmon.semconv.events import EVENTS
 from otel_llmon.testing import Recorder
 
@@ -466,6 +467,25 @@ def test_fields_that_are_declared_are_metrics_too(llmon_recorder, limit, rows, m
     assert (
         llmon_recorder.value("llmon.self.refused", {"llmon.source": rows.histogram.name, "llmon.reason": "type"}) == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ("abc", r"declare\('e'\): found str, expected a mapping of fields to metrics"),
+        ({"s": 3}, "field 's': found int, expected a Metric"),
+        (
+            {"s": Metric("llmon.test.no", "nope", "1", "No.")},
+            "'llmon.test.no': found kind 'nope', expected one of",
+        ),
+    ],
+)
+def test_what_is_no_metric_cannot_be_declared(metrics, said, monkeypatch):
+    """It is said at the call, and nothing is declared."""
+    monkeypatch.setattr(events, "_declared", {})
+    with pytest.raises(TypeError, match=said):
+        events.declare("e", metrics)
+    assert not events._declared
 
 
 def test_a_metric_that_is_another_one_already_cannot_be_declared(rows, monkeypatch):

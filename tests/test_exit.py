@@ -216,6 +216,49 @@ def test_a_dead_collector_holds_a_spawned_child_once(dead, program):
     assert "1 spans" in line
 
 
+@needs_threads_at_exit
+@pytest.mark.parametrize(
+    ("way", "first", "status"),
+    [
+        ("the end of the program", "", 0),
+        ("sys.exit", "sys.exit(3)", 3),
+        ("SIGINT", "os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT),
+        ("SIGTERM", "os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
+    ],
+)
+def test_who_presses_ctrl_c_in_the_last_flush_waits_no_more(way, first, status, program):
+    """One line says what was not sent, and the exit status stays."""
+    source = f"""
+import atexit, os, signal, sys, threading, time
+{CONFIGURE}
+from opentelemetry import metrics
+from work import work
+
+ending = threading.Event()
+atexit.register(ending.set)  # what is registered last is called first
+
+def press(_):
+    ending.wait()
+    while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "wait":
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()
+
+metrics.get_meter("mine").create_observable_gauge("mine.gauge", [press])
+work(10)
+{first}
+"""
+    hanging = Sink("hangs")
+    ended = program(source, timeout=12, OTEL_EXPORTER_OTLP_ENDPOINT=hanging.endpoint, OTEL_LLMON_EXIT_TIMEOUT="60")
+    hanging.close()
+    assert ended.returncode == status, ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    assert ended.stderr.count("Traceback") == (way == "SIGINT"), ended.stderr
+    [line] = lines(ended.stderr, "not sent: ")
+    assert {"10 spans", "10 log records"} <= set(line.removeprefix("not sent: ").partition(": ")[0].split(", "))
+    assert line.endswith(": interrupted before there was an answer")
+
+
 def test_a_collector_that_answers_slowly_gets_all_that_fits_into_the_time(program, sink):
     """A longer bound is used where it is needed, and the process still ends when it is done."""
     ended = program(f"{CONFIGURE}\nfrom work import work\nwork(2048)", OTEL_LLMON_EXIT_TIMEOUT="15")

@@ -135,3 +135,10 @@ def test_nothing_is_reported_at_level_disabled(recorder, priced, monkeypatch):
     assert efficiency.conveyance(1, 1, 1, 1).value == 1
     assert efficiency.score({"success": 1.0}).value == 1
     assert recorder.points().keys() <= {"llmon.self.series"}
+
+
+@pytest.mark.parametrize("parts", [None, 3, "utilization"])
+def test_a_score_of_what_are_no_parts_is_refused_at_the_call(parts):
+    """It is no wrong part: nothing can be told of it."""
+    with pytest.raises(TypeError, match=f"score: found {type(parts).__name__}, expected a mapping"):
+        efficiency.score(parts)

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -164,6 +166,16 @@ def test_an_epoch_is_a_span_and_an_event(recorder, clock, run):
     assert [span.attributes["llmon.training.loss"] for span in spans] == [3, 2, 1]
     ids = {span.context.span_id for span in spans}
     assert {record.span_id for record in recorder.logs() if record.event_name == "training.epoch"} == ids
+
+
+def test_an_epoch_tells_of_no_tokens_that_nobody_counted(recorder, run):
+    """Nor of samples: 0 would be a claim."""
+    with run.epoch():
+        run.step(loss=1.0, samples=8)
+    with run.epoch():
+        run.step(loss=1.0, tokens=100)
+    first, second = ({"samples", "tokens"} & it.keys() for it in told(recorder, "training.epoch"))
+    assert (first, second) == ({"samples"}, {"tokens"})
 
 
 def test_a_thousand_epochs_are_one_series(recorder, run):
@@ -492,6 +504,22 @@ def test_a_killed_job_s_event_is_in_its_trace(job, program, sink):
     assert attributes(failed) == {"run": "finetune", "model": "tiny", "reason": "was ended by SIGKILL"}
     started = [record.trace_id for record in sink.logs() if record.event_name == "training.started"]
     assert set(started) <= {failed.trace_id}
+    assert any(failed.trace_id)
+
+
+def test_a_terminated_run_s_event_is_in_its_trace(program, sink):
+    """Another thread reports it, by the name of the signal."""
+    command = [
+        sys.executable,
+        str(program.write("job.py", "import otel_llmon\notel_llmon.configure('app')\n" + textwrap.dedent(JOB))),
+    ]
+    with program.start([*command, str(int(signal.SIGTERM))]) as process:
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (-signal.SIGTERM, "")
+    [failed] = [record for record in sink.logs() if record.event_name == "training.failed"]
+    assert attributes(failed)["reason"] == "was ended by SIGTERM"
+    [started] = [record for record in sink.logs() if record.event_name == "training.started"]
+    assert (failed.trace_id, failed.span_id) == (started.trace_id, started.span_id)
     assert any(failed.trace_id)
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from otel_llmon import metering
 from otel_llmon.errors import LlmonError, reason
@@ -20,9 +20,10 @@ from otel_llmon.outcomes import FAILURE, SUCCESS
 from otel_llmon.phases import Phase, phase
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import efficiency as rows
+from otel_llmon.semconv.events import REGRESSION_DETECTED
 
-REGRESSION = "benchmark.regression"
-"""The event's name."""
+if TYPE_CHECKING:  # loaded where something is compared
+    from otel_llmon.scores.regression import Comparison
 
 _DESCRIBE = ("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
 
@@ -128,14 +129,16 @@ def bench(name: str) -> Phase:
     return phase("bench", {key.BENCHMARK: name})
 
 
-def tell_regression(contender: Contender, times: Sequence[float], baseline: Sequence[float], ratio: float) -> None:
+def tell_regression(contender: Contender, times: Sequence[float], baseline: Sequence[float], found: Comparison) -> None:
     """Say in the log that it takes longer than the other."""
     facts = {
-        key.BENCHMARK: contender.name,
-        key.BUILD: contender.build,
+        "benchmark": contender.name,
+        "build": contender.build,
         key.VCS_REVISION: contender.revision,
-        key.BENCHMARK_SECONDS: statistics.median(times),
-        key.BENCHMARK_BASELINE: statistics.median(baseline),
-        key.BENCHMARK_RATIO: ratio,
+        "duration": statistics.median(times),
+        "baseline": statistics.median(baseline),
+        "ratio": found.ratio,
+        "low": found.low,
+        "high": found.high,
     }
-    event(REGRESSION, facts, "warning")
+    event(REGRESSION_DETECTED.name, facts)

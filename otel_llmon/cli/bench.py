@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913, PLR0917  # the options that there are
         found = _compared(contenders, by, fail_above)
         if found is not None and found.verdict == "regression":
             candidate, baseline = (getattr(each, by) for each in contenders)
-            tell_regression(contenders[0], candidate, baseline, found.ratio or 0.0)
+            tell_regression(contenders[0], candidate, baseline, found)
     if json:
         as_json(_facts(contenders, found))
     else:

@@ -46,7 +46,7 @@ class Handle:
         self._pipes = providers.Pipes()
         self._variables: dict[str, str] = {}
         self._checks: list[Any] = []
-        self._doors = exits.Doors(self.flush, self.shutdown)
+        self._doors = exits.Doors(self.flush, self.shutdown, lambda: exits.give_up(self._pipes))
         self._open = True
         self._lock = threading.RLock()
 

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,8 @@ UNITS = {"traces": "spans", "logs": "log records", "metrics": "batches of metric
 MOMENT = 0.2
 """Seconds for which SIGTERM holds up the main thread, and in which exporters may give up when the time is over."""
 
+INTERRUPTED = "interrupted before there was an answer"
+
 
 def flush(pipes: Pipes, timeout: float) -> bool:
     """Send what there is; return whether that was done in time."""
@@ -34,19 +37,40 @@ def flush(pipes: Pipes, timeout: float) -> bool:
 
 
 def stop(pipes: Pipes, timeout: float) -> None:
-    """Send what there is and shut the providers down; say in one line what could not be sent."""
+    """Send what there is and shut the providers down; say in one line what could not be sent.
+
+    Ctrl-C ends the waiting, not the saying.
+    """
+    calls: dict[str, Call] = {}
+    try:
+        _stop(pipes, timeout, calls)
+    except KeyboardInterrupt:
+        give_up(pipes, calls)
+        raise
+    _report(pipes, f"no answer within {timeout:g} s", _unanswered(pipes, calls))
+
+
+def give_up(pipes: Pipes, calls: Mapping[str, Call] | None = None) -> None:
+    """Say in one line what is not sent, since somebody will not wait for it."""
+    _report(pipes, INTERRUPTED, _unanswered(pipes, calls or {}))
+
+
+def _stop(pipes: Pipes, timeout: float, calls: dict[str, Call]) -> None:
     deadline = time.monotonic() + timeout
     for outlet in pipes.outlets:
         outlet.last = True
     telemetry.settle(last=True)
     observers.read_now(timeout / 4)
-    calls = _side_by_side("shutdown", pipes)
+    calls |= _side_by_side("shutdown", pipes)
     if not _are_done(calls.values(), deadline):
         for outlet in pipes.outlets:
             Call(outlet.shutdown).begin()  # which may itself wait for an answer that never comes
         _are_done(calls.values(), time.monotonic() + MOMENT)  # what is refused now is counted
     observers.detach_all()
-    _report(pipes, timeout, {signal_ for signal_, call in calls.items() if not call.is_done(0.0)})
+
+
+def _unanswered(pipes: Pipes, calls: Mapping[str, Call]) -> set[str]:
+    return {signal_ for signal_ in pipes.providers if signal_ not in calls or not calls[signal_].is_done(0.0)}
 
 
 def _side_by_side(method: str, pipes: Pipes) -> dict[str, Call]:
@@ -78,7 +102,7 @@ def lost(pipes: Pipes) -> dict[str, str]:
     }
 
 
-def _report(pipes: Pipes, timeout: float, late: set[str]) -> None:
+def _report(pipes: Pipes, why: str, late: set[str]) -> None:
     left = _unsent(pipes)
     lost: dict[str, int] = {}
     for outlet in pipes.outlets:
@@ -87,16 +111,17 @@ def _report(pipes: Pipes, timeout: float, late: set[str]) -> None:
         lost[outlet.signal] = max(lost.get(outlet.signal, 0), count)
     told = [f"{count} {UNITS[signal_]}" for signal_, count in lost.items() if count]
     if told:
-        reasons = {outlet.reason for outlet in pipes.outlets if outlet.reason} or {f"no answer within {timeout:g} s"}
+        reasons = {outlet.reason for outlet in pipes.outlets if outlet.reason} or {why}
         telemetry.log.warning("not sent: %s: %s", ", ".join(told), "; ".join(sorted(reasons)))
 
 
 class Doors:
     """Watches the ways out, for as long as there is something to flush."""
 
-    def __init__(self, flush: Callable[[], bool], stop: Callable[..., Any]) -> None:
+    def __init__(self, flush: Callable[[], bool], stop: Callable[..., Any], give_up: Callable[[], None]) -> None:
         self._flush = flush
         self._stop = stop
+        self._give_up = give_up
         self._leaving: Call | None = None
         self._late = False
         self._process = 0
@@ -123,6 +148,14 @@ class Doors:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _at_exit(self) -> None:
+        try:
+            self._leave()
+        except KeyboardInterrupt:  # whoever presses it once more will not wait; that is no news to them
+            if self._leaving is not None:
+                self._give_up()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _leave(self) -> None:
         if self._leaving is not None:  # SIGTERM came before, and what it began is not done
             self._leaving.is_done()
         elif self._late:  # a spawned child has spent its time where multiprocessing ends
@@ -145,6 +178,7 @@ class Doors:
         middle of something, and hold a lock that the last collection needs.
         """
         signal.signal(number, signal.SIG_DFL)
+        telemetry.state.ended_by = signal.Signals(number).name
         if self._process != os.getpid():  # a child that is not even set up has done nothing
             os.kill(os.getpid(), number)
         self._leaving = Call(lambda: self._leave_by(number))
@@ -161,7 +195,9 @@ class Doors:
         """Flush at the end of multiprocessing's children: forked ones leave by os._exit and run no atexit."""
 
         def flush() -> None:
-            self._late = not self._flush()
+            self._late = True
+            with suppress(KeyboardInterrupt):  # which Ctrl-C sends to all processes of a terminal
+                self._late = not self._flush()
 
         def at_end(_: object = None) -> None:
             util.Finalize(None, flush, exitpriority=-100)

@@ -87,8 +87,11 @@ def utilization(seconds: float, wall: float, capacity: float = 1) -> float | Non
 def score(parts: Mapping[str, float | None], weights: Mapping[str, float] = WEIGHTS) -> Score | None:
     """Return the weighted mean of the parts that are known; None where none is.
 
-    Raises ValueError for a part that has no weight, or that is not from 0 to 1, TypeError for one that is no number.
+    Raises ValueError for a part that has no weight, or that is not from 0 to 1, TypeError for one that is no number,
+    and for parts that are no mapping.
     """
+    if not isinstance(parts, Mapping):
+        raise TypeError(f"score: found {type(parts).__name__}, expected a mapping of parts to numbers")
     known = {name: number(f"part {name!r}", value) for name, value in parts.items() if value is not None}
     for name, value in known.items():
         if name not in weights:

@@ -82,9 +82,6 @@ OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 
 BENCHMARK: Final = "llmon.benchmark"
-BENCHMARK_BASELINE: Final = "llmon.benchmark.baseline_seconds"
-BENCHMARK_RATIO: Final = "llmon.benchmark.ratio"
-BENCHMARK_SECONDS: Final = "llmon.benchmark.seconds"
 BUILD: Final = "llmon.build"
 CHUNKS: Final = "llmon.stream.chunks"
 CIRCUIT: Final = "llmon.circuit"
@@ -234,9 +231,6 @@ MEANINGS: Final = {
     OPENAI_REQUEST_TIER: "service tier asked for (spans only)",
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
     BENCHMARK: "name of what `llmon bench` runs",
-    BENCHMARK_BASELINE: "median of the command that `llmon bench` compares with (log records only)",
-    BENCHMARK_RATIO: "how many times as long it takes (log records only)",
-    BENCHMARK_SECONDS: "median of the command that was measured (log records only)",
     BUILD: "name of the build that was measured",
     CHUNKS: "chunks of a stream that arrived (spans only)",
     CIRCUIT: "name given to `Breaker()`",

@@ -306,9 +306,7 @@ def test_benchmarks_of_two_builds_have_a_history(program, stack, ask):
         assert ask(f"sum(histogram_count({series % build}))") == 6
     cpu = 'llmon_benchmark_cpu_time_seconds{llmon_benchmark="start",llmon_build="%s"}'
     assert ask(f"histogram_quantile(0.5, {cpu % 'v2'}) / scalar(histogram_quantile(0.5, {cpu % 'v1'}))") > 1.2
-    [line] = until(lambda: stack.loki.lines('{service_name="llmon-bench"} |= "benchmark.regression"'))
-    assert float(line.attributes["llmon_benchmark_seconds"]) > float(
-        line.attributes["llmon_benchmark_baseline_seconds"]
-    )
+    [line] = until(lambda: stack.loki.lines('{service_name="llmon-bench"} |= "regression.detected"'))
+    assert float(line.attributes["duration"]) > float(line.attributes["baseline"])
     trace = until(lambda: stack.jaeger.trace(line.trace_id))
     assert trace.root.name == "bench"
