@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import _thread
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Self
 
 from otel_llmon import telemetry
+
+LOOK = 0.5
+"""Seconds between two looks at what came in, while a call is waited for."""
 
 
 class Call:
@@ -41,5 +45,13 @@ class Call:
             self._done.set()
 
     def is_done(self, deadline: float | None = None) -> bool:
-        """Wait until the call is done or `time.monotonic()` is there; return whether it is done."""
-        return self._done.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+        """Wait until the call is done or `time.monotonic()` is there; return whether it is done.
+
+        It looks up now and then: a signal just before a wait goes unnoticed in it, in CPython.
+        """
+        left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.0)
+        while not self._done.wait(min(left, LOOK)):
+            left = math.inf if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return self._done.is_set()
+        return True
