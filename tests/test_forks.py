@@ -187,6 +187,25 @@ os._exit(0)
 """
 
 
+LATE = """
+import sys, otel_llmon
+handle = otel_llmon.configure("app")
+from work import work
+handle.flush(10)
+before = set(sys.modules)
+work(5)
+handle.flush(10)
+print(*sorted(name for name in set(sys.modules) - before if not name.startswith("otel_llmon.scores")))
+"""
+
+
+def test_no_thread_of_ours_imports_anything_later(program, sink):
+    """A child that is forked amid an import waits for its end, for ever; what loops load late is loaded by a fork."""
+    ended = program(LATE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "\n", "")
+    assert sink.operations()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_forking_while_other_threads_record_never_hangs(program, sink):

@@ -18,18 +18,19 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import Resource
 
-from otel_llmon import telemetry
+from otel_llmon import semconv, telemetry
 
 INSTANCE = "service.instance.id"
 
 _LOCKS: dict[type, Any] = {type(make()): make for make in (threading.Lock, threading.RLock)}
-_IMPORTED_BY_EXPORTERS = ("encodings.idna", "netrc")
+_IMPORTED_BY_EXPORTERS = ("encodings.idna", "netrc", "psutil")
 
 
 def prepare() -> None:
     """Import what is else imported at a first use: a child forked amid an import waits for its end, for ever."""
     for name in _IMPORTED_BY_EXPORTERS:
         import_module(name)
+    semconv.rows()
     telemetry.tracer()
 
 
