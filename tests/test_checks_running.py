@@ -340,6 +340,28 @@ def test_an_event_loop_is_never_held_up():
     assert asyncio.run(program()) == (None, True)
 
 
+@pytest.mark.parametrize("mine", [False, True], ids=["in a loop of its own", "in the program's"])
+def test_a_coroutine_that_exits_ends_its_own_check_only(mine):
+    """The event loop goes on, the user's own as well as that of the other checks."""
+    import asyncio
+
+    async def leaves():
+        raise SystemExit(3)
+
+    async def works():
+        return True
+
+    def both():
+        return checks.function("leaves", leaves), checks.function("works", works)
+
+    async def program():
+        bad, good = both()
+        return await asyncio.to_thread(bad.ask), await asyncio.to_thread(good.ask)
+
+    bad, good = asyncio.run(program()) if mine else tuple(one.ask() for one in both())
+    assert (bad.up, bad.reason, good.up) == (False, "SystemExit: 3", True)
+
+
 # other processes, and settings
 
 FORKED = """
@@ -401,16 +423,17 @@ def test_configure_starts_the_checks_of_the_settings_and_shutdown_ends_them(prog
     (tmp_path / "llmon.yaml").write_text(f"checks: {{page: {{http: '{page.url}'}}}}\nobservers: []\n")
     done = program(
         """
-        import time, otel_llmon
+        import logging, queue, otel_llmon
+        from logging.handlers import QueueHandler
         from otel_llmon import checks
+        lines = queue.Queue()
+        logging.getLogger("otel_llmon").addHandler(QueueHandler(lines))
         with otel_llmon.configure("app", file="llmon.yaml"):
-            while checks.results()["page"].up is None:
-                time.sleep(0.01)
+            print(lines.get(timeout=20).getMessage())
         print(checks.results())
         """
     )
-    assert (done.returncode, done.stdout) == (0, "{}\n"), done.stderr
-    assert "check page: down: 503 service unavailable" in done.stderr
+    assert (done.returncode, done.stdout) == (0, "check page: down: 503 service unavailable\n{}\n"), done.stderr
     assert {rows.HEALTH_UP.name, rows.HEALTH_DURATION.name} <= sink.metrics()
     assert [record.event_name for record in sink.logs() if record.event_name] == ["target.down"]
 

@@ -66,6 +66,21 @@ def test_a_source_that_raises_costs_its_own_readings_and_is_counted(recorder, sa
     assert caplog.text.count("observer broken fails: OSError: gone") == 1
 
 
+def test_an_observer_that_cannot_be_made_here_leaves_the_others(recorder, sampler, caplog):
+    """A machine without /proc, or without a descriptor left: one line, counted, and the program goes on."""
+
+    def unmade():
+        raise OSError("no /proc")
+
+    broken = module("broken", list, ONE)
+    broken.watch = unmade
+    attach(broken, module("fine", lambda: [Reading(TWO, 2)], TWO), every=3600)
+    read()
+    assert recorder.value(TWO.name) == 2
+    assert recorder.value("llmon.self.errors", {"llmon.source": "broken"}) == 1
+    assert "observer broken: not read: OSError: no /proc" in caplog.text
+
+
 def test_a_source_comes_back_when_it_works_again(recorder, sampler):
     """No restart is needed."""
     works = [False]

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -632,3 +633,24 @@ def test_values_move_as_the_machine_does():
     theirs = (time.process_time() - used) / (time.monotonic() - began)
     assert ours == pytest.approx(theirs, rel=0.15)
     assert said(machine)["system.cpu.utilization", "idle"] < 1 - theirs / (2 * psutil.cpu_count())
+
+
+def test_where_proc_is_closed_metrics_leave_all_the_same(program, sink):
+    """What says when the process and the machine began cannot be read: counters date from our own start then."""
+    source = """
+        import psutil, otel_llmon
+        from otel_llmon import phase
+
+        def closed(*_, **__):
+            raise psutil.AccessDenied(1)
+
+        handle = otel_llmon.configure("app")
+        psutil.boot_time = psutil.Process.create_time = closed
+        with phase("work"):
+            pass
+        handle.flush(5)
+    """
+    done = program(textwrap.dedent(source), OTEL_LLMON_OBSERVERS="host")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sink.totals("llmon.phase.duration") == 1
+    assert sink.totals("system.cpu.time") > 0

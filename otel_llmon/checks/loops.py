@@ -39,7 +39,10 @@ class Loop:
 
 
 async def _finished(said: Awaitable[Any]) -> Any:
-    return await said
+    try:
+        return await said
+    except (SystemExit, KeyboardInterrupt) as exc:  # it would end the event loop, the user's own among them
+        raise NotWellError(f"{type(exc).__name__}: {exc}") from exc
 
 
 class _Own:

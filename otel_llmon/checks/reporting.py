@@ -92,12 +92,12 @@ def _tell(before: Result, after: Result) -> None:
     """Say in one line that the verdict changed; that a target is up from the start goes without saying."""
     fields: dict[str, Any] = {"target": after.name, "type": after.kind}
     if not after.up:
-        telemetry.log.warning("check %s: down: %s", after.name, after.reason)
         event(TARGET_DOWN.name, fields | {"reason": after.reason})
+        telemetry.log.warning("check %s: down: %s", after.name, after.reason)
     elif before.up is False:
         down = (after.at or 0.0) - (before.since or 0.0)
-        telemetry.log.warning("check %s: up again after %s", after.name, wording.duration(down))
         event(TARGET_UP.name, fields | {"duration": down})
+        telemetry.log.warning("check %s: up again after %s", after.name, wording.duration(down))
 
 
 def guarded(name: str, what: str, call: Callable[..., object], told: object) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from otel_llmon.cli._output import as_json, as_table
 from otel_llmon.errors import NoDataError
 from otel_llmon.metering import Reading
-from otel_llmon.observers.sources import bare, everything, sources
+from otel_llmon.observers.sources import Made, bare, everything, sources
 
 SILENT = "efficiency"
 """It tells of phases, of which this command has none."""
@@ -50,13 +50,26 @@ def run(
 
 def _sample(names: Iterable[str], over: float) -> Iterator[_Said]:
     """Read every source, and once more after a while: what a utilization is taken over lies between."""
-    observed = {name: bare(make()[0]) for name, make in sources(names).items()}
+    observed = {name: _made(make) for name, make in sources(names).items()}
     for observe in observed.values():
         _readings(observe)
     time.sleep(over)
     for name, observe in observed.items():
         found = _readings(observe)
         yield _Said(name, found) if isinstance(found, list) else _Said(name, [], found)
+
+
+def _made(make: Callable[[], Made]) -> Any:
+    """Return the observer, or what says why there is none."""
+    try:
+        return bare(make()[0])
+    except Exception as exc:  # as in _readings()
+        why = exc
+
+        def none() -> NoReturn:
+            raise why
+
+        return none
 
 
 def _readings(observe: Any) -> list[Reading] | str:

@@ -51,7 +51,7 @@ class Points:
     def readings(self) -> list[Metric]:
         """Return what sources report, where the SDK does not see it: cumulative, as `takes_readings` says."""
         now = time.time_ns()
-        starts = {"start": self._born, "process": _process_start(), "boot": _boot()}
+        starts = {origin: self._began(origin) for origin in ("start", "process", "boot")}
         found = []
         for instrument, readings in metering.handed_over():
             row = instrument.row
@@ -98,11 +98,20 @@ class Points:
         if data.aggregation_temporality is not AggregationTemporality.CUMULATIVE:
             return metric
         origin = _origins().get(metric.name, "start")
-        start = self._born if origin == "start" else _process_start() if origin == "process" else _boot()
+        start = self._began(origin)
         points = [
             replace(each, start_time_unix_nano=min(start, each.start_time_unix_nano)) for each in data.data_points
         ]
         return replace(metric, data=replace(data, data_points=points))
+
+    def _began(self, origin: str) -> int:
+        """Return since when a counter counts; where that cannot be read, since we do."""
+        if origin == "start":
+            return self._born
+        try:
+            return _started(os.getpid()) if origin == "process" else _boot()
+        except Exception:  # psutil's own, or of an unreadable /proc
+            return self._born
 
     def _points(self, series: Iterable[cells.HistogramSeries], now: int) -> Iterable[Any]:
         for one in series:
@@ -163,10 +172,6 @@ def _started(pid: int) -> int:
     import psutil
 
     return int(psutil.Process(pid).create_time() * 1e9)
-
-
-def _process_start() -> int:
-    return _started(os.getpid())
 
 
 @functools.cache

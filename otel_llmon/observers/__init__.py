@@ -232,7 +232,12 @@ def attach(*observers: str | Any, every: float | None = None) -> None:
         sampler.beat = every
     for name, make in wanted.items():
         if name not in sampler.sources:
-            observe, rows = make()
+            try:
+                observe, rows = make()
+            except Exception as exc:  # a machine that shows nothing of it: the others go on
+                errors.at(name).add()
+                telemetry.log.warning("observer %s: not read: %s: %s", name, type(exc).__name__, exc)
+                continue
             sampler.add(_Source(name, observe, {row.name: row for row in rows}))
 
 

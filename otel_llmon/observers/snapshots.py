@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from otel_llmon.errors import NoDataError, SettingsError
+from otel_llmon.errors import SettingsError
 from otel_llmon.observers import OBSERVERS, sampler
-from otel_llmon.observers.sources import AUTO, bare, sources
+from otel_llmon.observers.sources import AUTO, bare, sources, usual
 
 if TYPE_CHECKING:
     from otel_llmon.observers.cgroup import Container
@@ -35,7 +35,7 @@ def snapshot(name: str | None = None) -> Any:
     """
     if name is not None:
         return _part(name)
-    parts = dict.fromkeys(("host", "process", *(source.partition(".")[0] for source in sampler.sources)))
+    parts = dict.fromkeys(("host", "process", *usual(), *(source.partition(".")[0] for source in sampler.sources)))
     return Snapshot(**{part: _part(part) for part in parts if part in Snapshot.__dataclass_fields__})
 
 
@@ -58,12 +58,12 @@ def _state(name: str) -> Any:
         if last is not None:
             return last
     with _lock:
-        if name not in _own:
-            _own[name] = bare(sources([name])[name]()[0])
-        observe = _own[name]
         try:
+            if name not in _own:
+                _own[name] = bare(sources([name])[name]()[0])
+            observe = _own[name]
             readings = tuple(observe())
-        except (NoDataError, OSError, ValueError, LookupError):
+        except Exception:  # NoDataError, what /proc raises where it is closed, psutil's own
             return None
     return getattr(observe, "last", readings)
 
