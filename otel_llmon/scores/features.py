@@ -1,0 +1,221 @@
+"""What a reference keeps of one feature: plain numbers, from which everything else follows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from otel_llmon.scores import columns, polynomials
+from otel_llmon.scores.binning import Binning, binning, centroids, codes, spread_of
+from otel_llmon.scores.clouds import Cloud, cloud
+from otel_llmon.scores.columns import HUGE, Column, ColumnsError, Floats, Words
+from otel_llmon.scores.dependence import design_effect
+from otel_llmon.scores.describing import MEASURES, bag, measured
+
+KINDS = ("numeric", "categorical", "text", "embedding")
+MOST_LEVELS = 1000
+"""Levels that are kept by name; the others are counted as one."""
+REST = "\x00rest"
+"""The name that all other levels go by."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One series of numbers in its bins: a numeric feature, a measure of a text, a direction of an embedding.
+
+    `counts` and `centroids` are per bin, `mean` is in the binning's units, `spread` in the values' own; `effects` is how
+    many rows count as one for each score, from the reference's order in time.
+    """
+
+    name: str
+    binning: Binning
+    counts: tuple[int, ...]
+    centroids: tuple[float, ...]
+    mean: float
+    spread: float
+    low: float
+    high: float
+    effects: tuple[float, ...] = (1.0,) * polynomials.DEGREES
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows had a value."""
+        return sum(self.counts)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Return the score vectors, one row per degree."""
+        return polynomials.scores(np.array(self.counts, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The categories of a reference with their rows, most frequent first; `rare` is how many were seen once only."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+    rare: int
+    effect: float = 1.0
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Return where each level stands."""
+        return {name: place for place, name in enumerate(self.names)}
+
+    @property
+    def whole(self) -> bool:
+        """Return whether every level is known by name."""
+        return REST not in self.places
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of a reference: `rows` had a value, others had none or an infinite one."""
+
+    name: str
+    kind: str
+    rows: int
+    missing: int = 0
+    infinite: int = 0
+    missing_effect: float = 1.0
+    tracks: tuple[Track, ...] = ()
+    levels: Levels | None = None
+    cloud: Cloud | None = None
+
+    @property
+    def effect(self) -> float:
+        """Return how many rows count as one: the largest of all its parts."""
+        found = [effect for track in self.tracks for effect in track.effects]
+        return max([1.0, *found, *([self.levels.effect] if self.levels else [])])
+
+
+def feature(name: str, column: Column, kind: str, bins: int, *, ordered: bool) -> Feature:
+    """Return what is kept of a column; raises ColumnsError for values that its kind does not have."""
+    return {"numeric": _numeric, "categorical": _categorical, "text": _text, "embedding": _embedding}[kind](
+        name, column, bins, ordered
+    )
+
+
+def _numeric(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001
+    found = columns.numeric(column)
+    _refuse(name, "numbers", found.refused, found.example)
+    values = found.values
+    missing, infinite = np.isnan(values), np.abs(values) > HUGE
+    kept = values[~(missing | infinite)]
+    return Feature(
+        name=name,
+        kind="numeric",
+        rows=len(kept),
+        missing=int(missing.sum()),
+        infinite=int(infinite.sum()),
+        missing_effect=design_effect(missing.astype(np.float64)) if ordered else 1.0,
+        tracks=tuple(_tracks({name: kept}, bins, ordered=ordered)),
+    )
+
+
+def _tracks(series: dict[str, Floats], bins: int, *, ordered: bool) -> list[Track]:
+    return [_track(name, values, bins, ordered=ordered) for name, values in series.items() if len(values)]
+
+
+def _track(name: str, values: Floats, bins: int, *, ordered: bool) -> Track:
+    inorder = np.sort(values)
+    found = binning(inorder, bins)
+    places, _ = found.bins(values)
+    counts = np.bincount(places, minlength=found.size)
+    track = Track(
+        name=name,
+        binning=found,
+        counts=tuple(map(int, counts)),
+        centroids=tuple(map(float, centroids(values, places, found.edges))),
+        mean=float(codes(values, found.origin, found.unit).mean()),
+        spread=spread_of(inorder),
+        low=float(inorder[0]),
+        high=float(inorder[-1]),
+    )
+    if not ordered:
+        return track
+    effects = tuple(design_effect(score[places]) for score in track.scores)
+    return Track(**{**vars_of(track), "effects": effects})
+
+
+def vars_of(track: Track) -> dict[str, object]:
+    """Return a track's own fields, without what was computed from them."""
+    return {name: getattr(track, name) for name in Track.__dataclass_fields__}
+
+
+def _categorical(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001, ARG001
+    found = columns.words(column)
+    _refuse(name, "one word per row", found.refused, found.example)
+    counted = Counter(word[: columns.LONGEST] for word in found.values if word is not None)
+    names = sorted(counted, key=lambda level: (-counted[level], level))
+    kept = {level: counted[level] for level in names[:MOST_LEVELS]}
+    if len(names) > MOST_LEVELS:
+        kept[REST] = sum(counted.values()) - sum(kept.values())
+    levels = Levels(tuple(kept), tuple(kept.values()), rare=sum(count == 1 for count in counted.values()))
+    if ordered and kept:
+        levels = Levels(levels.names, levels.counts, levels.rare, _effect(found, levels))
+    return Feature(
+        name=name,
+        kind="categorical",
+        rows=sum(counted.values()),
+        missing=sum(word is None for word in found.values),
+        missing_effect=_missing_effect(found) if ordered else 1.0,
+        levels=levels,
+    )
+
+
+def _effect(found: Words, levels: Levels) -> float:
+    rest = levels.places.get(REST, -1)
+    places = [levels.places.get(word[: columns.LONGEST], rest) for word in found.values if word is not None]
+    scores = polynomials.contrasts(np.array(levels.counts, dtype=np.float64))
+    return max(design_effect(score[np.array(places)]) for score in scores)
+
+
+def _missing_effect(found: Words) -> float:
+    return design_effect(np.array([word is None for word in found.values], dtype=np.float64))
+
+
+def _text(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001
+    found = columns.words(column)
+    _refuse(name, "one text per row", found.refused, found.example)
+    present = [text for text in found.values if text is not None]
+    series = {f"{name} {measure}": values for measure, values in zip(MEASURES, measured(present), strict=True)}
+    return Feature(
+        name=name,
+        kind="text",
+        rows=len(present),
+        missing=len(found.values) - len(present),
+        missing_effect=_missing_effect(found) if ordered else 1.0,
+        tracks=tuple(_tracks(series, bins, ordered=ordered)),
+        cloud=cloud(bag(present), directions=False) if present else None,
+    )
+
+
+def _embedding(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001
+    matrix, whole, refused = columns.vectors(column)
+    _refuse(name, "as many numbers in every row", refused, next((row for row in column if row is not None), None))
+    kept = matrix[whole]
+    if not len(kept) or not kept.shape[1]:
+        return Feature(name, "embedding", rows=0, missing=len(matrix))
+    seen = cloud(kept, directions=True)
+    projected = seen.projected(seen.steps(kept))
+    series = {f"{name} direction {place + 1}": values for place, values in enumerate(projected)}
+    return Feature(
+        name=name,
+        kind="embedding",
+        rows=len(kept),
+        missing=len(matrix) - len(kept),
+        missing_effect=design_effect((~whole).astype(np.float64)) if ordered else 1.0,
+        tracks=tuple(_tracks(series, bins, ordered=ordered)),
+        cloud=seen,
+    )
+
+
+def _refuse(name: str, expected: str, refused: int, example: object) -> None:
+    if refused:
+        shown = repr(example)
+        shown = shown if len(shown) <= 40 else shown[:40] + "..."
+        raise ColumnsError(f"column {name!r}: found {shown} and no number of {refused} rows, expected {expected}") from None
