@@ -102,13 +102,19 @@ def _law(normal: Floats, present: Floats, whole: Floats, variance: Floats) -> tu
 
 
 def compared(reference: Correlation, seen: Floats, pairs: Floats) -> tuple[Floats, float]:
-    """Return every pair's deviation, and how likely chance makes the largest, or all of them together, so large."""
-    size = np.maximum(pairs[reference.upper], 1)
-    apart = seen[reference.upper] - np.array(reference.values)
-    z = apart / np.sqrt(np.array(reference.variance) * (1 / size + 1 / max(reference.rows, 1)))
-    count = len(z)
+    """Return every pair's deviation, and how likely chance makes the largest, or all of them together, so large.
+
+    Pairs of fewer than SMALLEST rows are left out: their deviation is 0.
+    """
+    size = pairs[reference.upper]
+    enough = size >= SMALLEST
+    apart = np.where(enough, seen[reference.upper] - np.array(reference.values), 0.0)
+    z = apart / np.sqrt(np.array(reference.variance) * (1 / np.maximum(size, 1) + 1 / max(reference.rows, 1)))
+    count = int(enough.sum())
+    if not count:
+        return z, 1.0
     largest = significance.two_sided(np.abs(z).max(keepdims=True))[0]
     one = -np.expm1(count * np.log1p(-min(largest, 1 - 1e-15)))
-    mean = float((z**2).sum()) / (count * reference.inflation)
-    every = significance.special().gammaincc(reference.shape, reference.shape * mean)
+    shape = reference.shape * count / len(z)
+    every = significance.special().gammaincc(shape, shape * float((z**2).sum()) / count / reference.inflation)
     return z, float(significance.together(np.array([[one, every]]))[0])

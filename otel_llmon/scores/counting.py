@@ -88,7 +88,7 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
     pair = profile.plan.pairs.get(place)
     if pair is None:
         return
-    normal = profile.plan.normal[place]
+    normal = profile.plan.normal[pair]
     if kept is None:
         normal.take(bins, out=steps[pair], mode="clip")
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from otel_llmon.scores import polynomials
 from otel_llmon.scores.binning import CELLS, Ints, codes, wide
@@ -35,13 +36,19 @@ class Plan:
         return {feature: place for place, feature in enumerate(found)}
 
     @cached_property
-    def normal(self) -> dict[int, Floats]:
-        """Return the normal steps of every bin of the correlated features."""
-        tracks = {feature: self.features[feature].tracks[0] for feature in self.pairs}
-        return {
-            feature: polynomials.normal_steps(np.array(track.counts, dtype=np.float64)).astype(np.float32)
-            for feature, track in tracks.items()
-        }
+    def steps(self) -> Floats:
+        """Return the normal steps of every bin, a row per correlated feature."""
+        size = max((track.binning.size for feature in self.features for track in feature.tracks), default=1)
+        found = np.zeros((len(self.pairs), size))
+        for feature, place in self.pairs.items():
+            counts = np.array(self.features[feature].tracks[0].counts, dtype=np.float64)
+            found[place, : len(counts)] = polynomials.normal_steps(counts)
+        return found
+
+    @cached_property
+    def normal(self) -> npt.NDArray[np.float32]:
+        """Return the same in single precision, which is exact and half as large."""
+        return self.steps.astype(np.float32)
 
     @cached_property
     def matrix(self) -> Matrix:
@@ -73,8 +80,8 @@ class Matrix:
         self.pairs = np.array([plan.pairs.get(place, -1) for place in numeric if features[place].tracks])
         self.normal = np.zeros(len(binnings) * self.size, dtype=np.float32)
         for place, feature in enumerate(self.features[self.known]):
-            if feature in plan.normal:
-                steps = plan.normal[feature]
+            if feature in plan.pairs:
+                steps = plan.normal[plan.pairs[feature], : self.size - 1]
                 self.normal[place * self.size : place * self.size + len(steps)] = steps
 
     def bins(self, values: Floats) -> tuple[Ints, Ints]:
