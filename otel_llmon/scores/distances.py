@@ -11,7 +11,7 @@ from otel_llmon.scores.columns import Floats
 
 HALF = 0.5
 """Added to every bin, so that an empty one has a logarithm."""
-ENOUGH = 5.0
+ENOUGH = 8.0
 """Rows that a bin of chi-square is to expect of the smaller sample."""
 
 

@@ -203,17 +203,21 @@ def _verdicts(
     if tally[ABSENT] and not there:
         name = _renamed(profile, feature, limits)
         return [Verdict.RENAMED] if name else [Verdict.ABSENT], (name,) if name else ()
-    new = _new_levels(profile, feature, limits)
+    new = tuple(profile.named.get(feature.name, ()))
+    known = not new or _by_chance(profile, feature, limits)
     held = {
         Verdict.WRONG_TYPE: tally[REFUSED] > 0,
         Verdict.ALL_MISSING: there >= FEWEST and tally[MISSING] == there and feature.rows > 0,
         Verdict.INFINITE: _infinite(feature, int(tally[ABOVE] + tally[BELOW]), there, limits),
         Verdict.MISSING: missing,
         Verdict.CONSTANT: enough and _constant(profile, place, limits),
-        Verdict.NEW_LEVELS: bool(new),
+        Verdict.NEW_LEVELS: not known,
+        Verdict.RARE_LEVELS: bool(new) and known,
     }
     found = [verdict for verdict, holds in held.items() if holds]
-    return found or ([] if enough else [Verdict.INSUFFICIENT]), new
+    if not enough and not any(verdict.changed for verdict in found):
+        found.append(Verdict.INSUFFICIENT)
+    return found, new
 
 
 def _infinite(feature: Feature, count: int, rows: int, limits: Limits) -> bool:
@@ -241,17 +245,19 @@ def _constant(profile: Profile, place: int, limits: Limits) -> bool:
     return share ** (counts.sum() / feature.effect) <= limits.table
 
 
-def _new_levels(profile: Profile, feature: Feature, limits: Limits) -> tuple[str, ...]:
-    """Return the names of levels that the reference did not have, unless there may be as many rare ones (Good, Turing)."""
-    if not feature.levels:
-        return ()
-    count, rows = int(profile.levels[feature.name][-1]), int(profile.levels[feature.name].sum())
-    if not count:
-        return ()
-    rare = feature.levels.rare
-    expected = rows * (rare + 2 * rare**0.5) / max(feature.rows, 1)
-    by_chance = rare > 0 and significance.special().pdtrc(count - 1, expected) > limits.table
-    return () if by_chance else tuple(profile.named[feature.name])
+def _by_chance(profile: Profile, feature: Feature, limits: Limits) -> bool:
+    """Return whether the reference may have missed the levels that it does not have.
+
+    All rows of one level lie in the window by chance as often as `share ** rows`; of how many names that can be said at
+    all, those that were seen once tell (Good, Turing).
+    """
+    names, levels = profile.named[feature.name], feature.levels
+    assert levels is not None
+    rows = int(profile.levels[feature.name].sum())
+    share, limit = rows / (rows + feature.rows), limits.table / len(profile.reference.features)
+    expected = (levels.rare + 2 * levels.rare**0.5 + 1) * rows / max(feature.rows, 1)
+    one = len(names) * share ** (max(names.values()) / levels.effect)
+    return one > limit and bool(significance.special().pdtrc(len(names) - 1, expected) > limit)
 
 
 def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:

@@ -30,6 +30,11 @@ class Plan:
         return [sum(sizes[:place]) for place in range(len(sizes))]
 
     @cached_property
+    def of_names(self) -> dict[str, int]:
+        """Return each feature's first track by the feature's name."""
+        return {feature.name: track for feature, track in zip(self.features, self.tracks, strict=True)}
+
+    @cached_property
     def pairs(self) -> dict[int, int]:
         """Return where each feature stands among the correlated ones."""
         found = self.correlation.features if self.correlation else ()

@@ -15,6 +15,12 @@ from otel_llmon.scores.columns import Floats
 
 Flags = npt.NDArray[np.bool_]
 
+UNSEEN = 0.5826
+"""By how many deviations of a step the greatest value of a walk exceeds those that are looked at."""
+
+CALM = 0.8
+"""Above it a p-value says nothing."""
+
 
 @cache
 def special() -> Any:
@@ -36,10 +42,13 @@ def chi_square(statistic: Floats, freedom: Floats) -> Floats:
     return np.where(freedom > 0, p, 1.0)
 
 
-def kolmogorov(distance: Floats, rows: Floats) -> Floats:
-    """Return how likely two samples of so many rows together (nN / (n + N)) are so far apart, by Stephens' formula."""
-    root = np.sqrt(rows)
-    p: Floats = special().kolmogorov((root + 0.12 + 0.11 / root) * distance)
+def kolmogorov(distance: Floats, rows: Floats, mass: Floats) -> Floats:
+    """Return how likely two samples of so many rows together (nN / (n + N)) differ by as much at an edge of bins.
+
+    `mass` is the sum of the bins' squared shares: between edges the difference is not seen, and the greatest one would
+    have been so much larger on average (Siegmund's correction).
+    """
+    p: Floats = special().kolmogorov(np.sqrt(rows) * distance + UNSEEN * np.sqrt(mass))
     return p
 
 
@@ -64,12 +73,13 @@ def shares(found: Floats, rows: Floats, before: Floats, rows_before: Floats) -> 
 def together(p: Floats, valid: Flags | None = None, weights: Floats | None = None) -> Floats:
     """Return one p-value for each row's (Cauchy combination: dependence between them does not matter much).
 
-    What is not `valid` is left out; a row without any is 1.
+    What is not `valid` is left out; a row without any is 1. What is likelier than CALM counts like it: that few rows had
+    nothing to say must not speak against what the others say.
     """
     weight = np.ones_like(p) if weights is None else np.broadcast_to(weights, p.shape)
     if valid is not None:
         weight = np.where(valid, weight, 0.0)
-    tangents = np.where(p < 1e-9, 1 / (np.maximum(p, 1e-300) * np.pi), np.tan((0.5 - np.clip(p, 1e-9, 0.99)) * np.pi))
+    tangents = np.where(p < 1e-9, 1 / (np.maximum(p, 1e-300) * np.pi), np.tan((0.5 - np.clip(p, 1e-9, CALM)) * np.pi))
     total = weight.sum(axis=-1)
     mean = (weight * tangents).sum(axis=-1) / np.maximum(total, 1e-300)
     found = np.where(mean > 1e8, 1 / (np.maximum(mean, 1.0) * np.pi), 0.5 - np.arctan(mean) / np.pi)

@@ -47,6 +47,7 @@ class Stack:
     lower: Floats
     upper: Floats
     rows: Floats
+    masses: Floats
     means: Floats
     units: Floats
     spreads: Floats
@@ -66,7 +67,7 @@ class Stack:
         p = [
             *significance.two_sided(z).T,
             *(significance.shares(one / effect, some / effect, two / effect, self.rows / effect) for one, two in tails),
-            significance.kolmogorov(ks, 1 / chance / effect),
+            significance.kolmogorov(ks, 1 / chance / effect, self.masses),
             significance.chi_square(statistic / effect, freedom),
         ]
         valid = [
@@ -114,6 +115,7 @@ def stack(tracks: Sequence[Track]) -> Stack:
         lower=lower,
         upper=upper,
         rows=counts.sum(axis=1),
+        masses=((counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)) ** 2).sum(axis=1),
         means=np.array([track.mean for track in tracks], dtype=np.float64),
         units=np.array([track.binning.unit for track in tracks], dtype=np.float64),
         spreads=np.array([_scale(track) for track in tracks], dtype=np.float64),

@@ -31,16 +31,20 @@ class Verdict(StrEnum):
     CONSTANT = "constant"
     """All rows have one value, where the reference had many."""
     NEW_LEVELS = "new levels"
-    """Categories that the reference did not have, or not as many rare ones."""
+    """Categories that the reference did not have, in more rows or of more names than chance explains."""
     DRIFTED = "drifted"
     """The values come from another distribution: not by chance, and by enough to matter."""
+    RARE_LEVELS = "rare levels"
+    """Categories that the reference did not have, in so few rows that it may have missed them: no change."""
     STABLE = "stable"
     """Nothing of all that."""
 
     @property
     def changed(self) -> bool | None:
         """Return whether something has changed; None where that cannot be said."""
-        return None if self in (Verdict.EMPTY, Verdict.INSUFFICIENT) else self is not Verdict.STABLE
+        if self in (Verdict.EMPTY, Verdict.INSUFFICIENT):
+            return None
+        return self not in (Verdict.RARE_LEVELS, Verdict.STABLE)
 
 
 ORDER = tuple(Verdict)
@@ -51,15 +55,15 @@ class Limits:
     """What is told apart from chance, and what is large enough to matter.
 
     `rate` is the share of discoveries over all features that may be false, `table` how often a window in which nothing
-    has changed has any. The others are sizes: a score's mean in deviations (`score`, 0.05 is a mean that moved by as
+    has changed has any. The others are sizes: a score's mean in deviations (`score`, 0.04 is a mean that moved by as
     many), distances of distributions, and shares of rows.
     """
 
     rate: float = 0.05
     table: float = 0.005
-    score: float = 0.05
-    ks: float = 0.03
-    psi: float = 0.02
+    score: float = 0.04
+    ks: float = 0.02
+    psi: float = 0.01
     tail: float = 0.005
     level: float = 0.02
     missing: float = 0.01
