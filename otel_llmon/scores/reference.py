@@ -13,7 +13,8 @@ import numpy as np
 from otel_llmon.scores import columns, polynomials
 from otel_llmon.scores.binning import BINS
 from otel_llmon.scores.columns import HUGE, Column, ColumnsError, Floats
-from otel_llmon.scores.correlation import MOST, Correlation, correlation
+from otel_llmon.scores.correlation import MOST, Correlation
+from otel_llmon.scores.correlation import correlation as correlate
 from otel_llmon.scores.features import KINDS, Feature, Track, feature
 from otel_llmon.scores.plans import Plan
 from otel_llmon.scores.stacks import Stack, stack
@@ -45,6 +46,7 @@ class Reference:
         kinds: Mapping[str, str] | None = None,
         bins: int = BINS,
         ordered: bool = True,
+        correlation: bool = True,
         model: str | None = None,
         version: str | None = None,
         created: str | None = None,
@@ -52,7 +54,8 @@ class Reference:
         """Return the reference of a table: columns by name, a frame of pandas, Arrow or polars, a matrix, or mappings.
 
         `kinds` says what a column is where that cannot be seen: "numeric", "categorical", "text" or "embedding". Say
-        `ordered=False` for rows that do not stand in the order of time. Raises ColumnsError for what is no table.
+        `ordered=False` for rows that do not stand in the order of time, and `correlation=False` where it does not matter
+        which features go together. Raises ColumnsError for what is no table.
         """
         found = columns.read(table)
         rows = _rows(found)
@@ -62,7 +65,8 @@ class Reference:
         features = tuple(
             feature(name, column, chosen[name], bins, ordered=ordered) for name, column in found.items()
         )
-        return cls(features, rows, ordered, model, version, created, _correlation(features, found))
+        pairs = _correlation(features, found) if correlation else None
+        return cls(features, rows, ordered, model, version, created, pairs)
 
     def save(self, path: str | Path) -> None:
         """Write the reference into a file, whole or not at all."""
@@ -149,4 +153,4 @@ def _correlation(features: tuple[Feature, ...], found: Mapping[str, Column]) -> 
         steps.append(np.where(there, normal[bins], 0).astype(np.float64))
         present.append(there.astype(np.float64))
     effects: Floats = np.array([max(features[place].tracks[0].effects) for place in numeric])
-    return correlation(numeric, np.array(steps), np.array(present), effects)
+    return correlate(numeric, np.array(steps), np.array(present), effects)

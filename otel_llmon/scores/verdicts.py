@@ -67,7 +67,7 @@ class Limits:
     tail: float = 0.005
     level: float = 0.02
     missing: float = 0.01
-    correlation: float = 0.01
+    correlation: float = 0.001
 
 
 @dataclass(frozen=True)
