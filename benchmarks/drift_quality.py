@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two threads on a shared core wait for each other, and that is CPU time
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # two threads on a shared core wait for each other, and that is CPU time
 
 import argparse
 import json
@@ -176,7 +178,9 @@ def _changed(rng: Rng, rows: int, change: str) -> Found:
 
 def show_power(found: Mapping[str, Found]) -> Iterator[Table]:
     """Yield the table of power."""
-    shown = Table(title="power after false-discovery control, 20 of 100 (4 of 20) features changed, reference 10,000 rows")
+    shown = Table(
+        title="power after false-discovery control, 20 of 100 (4 of 20) features changed, reference 10,000 rows"
+    )
     for name in ("window", "change", "found", "at least", "false among the others"):
         shown.add_column(name, justify="right")
     for (rows, change), least in FACTS.items():
@@ -231,7 +235,9 @@ def continuous(quick: bool) -> Iterator[Job]:
             yield Job(f"nothing {before} #{number}", lambda rng, b=before, n=length: _watched(rng, b, 0, 0.0, 1.0, n))
     for name, count, shift, scale in SHIFTS:
         for number in range(1 if quick else 20):
-            yield Job(f"{name} #{number}", lambda rng, f=count, s=shift, x=scale: _watched(rng, 100_000, f, s, x, 1_000))
+            yield Job(
+                f"{name} #{number}", lambda rng, f=count, s=shift, x=scale: _watched(rng, 100_000, f, s, x, 1_000)
+            )
 
 
 SHIFTS = (
@@ -373,7 +379,9 @@ def _least(run: Callable[[], Any], times: int = 5) -> float:
 
 def show_cost(found: Mapping[str, Found]) -> Iterator[Table]:
     """Yield the table of costs."""
-    shown = Table(title="CPU of checking 10,000 rows x 100 features of seven shapes, reference 100,000; least and median")
+    shown = Table(
+        title="CPU of checking 10,000 rows x 100 features of seven shapes, reference 100,000; least and median"
+    )
     for name in ("what", "least", "median", "by a copy", "at most"):
         shown.add_column(name, justify="right")
     jobs = list(found.values())
@@ -384,7 +392,9 @@ def show_cost(found: Mapping[str, Found]) -> Iterator[Table]:
     for name in jobs[0]:
         seconds = [job[name] for job in jobs]
         times = f"{np.median(seconds) / copied:.1f}"
-        shown.add_row(name, f"{min(seconds) * 1e3:.1f} ms", f"{np.median(seconds) * 1e3:.1f} ms", times, limits.get(name, ""))
+        shown.add_row(
+            name, f"{min(seconds) * 1e3:.1f} ms", f"{np.median(seconds) * 1e3:.1f} ms", times, limits.get(name, "")
+        )
     least = min(job["batches"] for job in jobs) / 9_984 * 1e6
     shown.caption = f"batches of 64 rows: {least:.1f} us per record of 100 features"
     yield shown
@@ -414,7 +424,11 @@ def show_odd(_: Mapping[str, Found]) -> Iterator[Table]:
 
 def _plain(rng: Rng, rows: int) -> Columns:
     levels = np.array(["red", "green", "blue"], dtype=object)
-    return {"size": rng.standard_normal(rows), "age": rng.lognormal(size=rows), "colour": list(levels[rng.integers(0, 3, rows)])}
+    return {
+        "size": rng.standard_normal(rows),
+        "age": rng.lognormal(size=rows),
+        "colour": list(levels[rng.integers(0, 3, rows)]),
+    }
 
 
 def _put(name: str, change: Callable[[Any], Any]) -> Callable[[Columns], Columns]:

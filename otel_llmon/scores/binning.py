@@ -66,7 +66,7 @@ class Binning:
     def bins(self, values: Floats) -> tuple[Ints, int]:
         """Return the bins of finite values, and the sum of the values in whole units."""
         found = codes(values, self.origin, self.unit)
-        total = int(found.sum())
+        total = int(np.add.reduce(found))
         if self.grid == "even":
             return self.table.take(found, mode="clip"), total
         if self.grid == "wide":
@@ -78,8 +78,8 @@ def codes(values: Floats, origin: float | Floats, unit: float | Floats) -> Ints:
     """Return values in whole units from an origin; whole numbers add up alike in every order."""
     scaled = np.subtract(values, origin)
     np.multiply(scaled, unit, out=scaled)
-    if scaled.size and not (scaled.max() < FAR and scaled.min() > -FAR):
-        np.clip(scaled, -FAR, FAR, out=scaled)
+    np.minimum(scaled, FAR, out=scaled)
+    np.maximum(scaled, -FAR, out=scaled)
     return scaled.astype(np.int64)
 
 
@@ -89,7 +89,8 @@ def wide(distances: Floats, base: int | Ints) -> Ints:
     sign = bits >> 63
     steps = (bits & LIMITS.max) >> SHIFT
     steps -= base
-    np.clip(steps, 0, CELLS // 2 - 1, out=steps)
+    np.maximum(steps, 0, out=steps)
+    np.minimum(steps, CELLS // 2 - 1, out=steps)
     steps ^= sign
     steps += CELLS // 2
     return steps
@@ -148,9 +149,7 @@ def spread_of(ordered: Floats) -> float:
     return float((high - low) / 1.349 if high > low else ordered.std())
 
 
-def _snapped(
-    grid: Binning, wanted: Floats, low: float, ordered: Floats, *, exact: bool
-) -> tuple[float, ...] | None:
+def _snapped(grid: Binning, wanted: Floats, low: float, ordered: Floats, *, exact: bool) -> tuple[float, ...] | None:
     """Return edges on the grid's boundaries, at or above those wanted; None where it is too coarse for them."""
     cuts = np.append(grid.cells(np.array([low])) - 1, grid.cells(wanted))
     if cuts[0] < 0 or cuts[-1] >= CELLS - 1 or (np.diff(cuts) <= 0).any():

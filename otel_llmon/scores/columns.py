@@ -70,7 +70,9 @@ def _pairs(table: Any) -> Iterable[tuple[Any, Any]]:
             return ((name, table[name]) for name in _distinct(found))
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         return _of_rows(table)
-    raise ColumnsError(f"{_shown(table)} is no table: expected columns by name, a frame, a matrix or a list of mappings")
+    raise ColumnsError(
+        f"{_shown(table)} is no table: expected columns by name, a frame, a matrix or a list of mappings"
+    )
 
 
 def _of_array(table: npt.NDArray[Any]) -> Iterable[tuple[Any, Any]]:

@@ -71,7 +71,7 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
     values, refused, _ = columns.numeric(column)
     profile.tallies[place, REFUSED] += refused
     profile.tallies[place, MISSING] -= refused
-    low, high = values.min(), values.max()
+    low, high = np.minimum.reduce(values), np.maximum.reduce(values)
     kept = None
     if not (low >= -HUGE and high <= HUGE):
         kept = np.abs(values) <= HUGE
@@ -83,7 +83,7 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
     if not len(values) or not feature.tracks:
         return
     if kept is not None:
-        low, high = values.min(), values.max()
+        low, high = np.minimum.reduce(values), np.maximum.reduce(values)
     bins = _count_track(profile, profile.plan.tracks[place], values, low, high)
     pair = profile.plan.pairs.get(place)
     if pair is None:
@@ -195,7 +195,9 @@ def count_matrix(profile: Profile, rows: Floats) -> None:
     dropped = None if np.abs(values).max(initial=0.0) <= HUGE else ~(np.abs(values) <= HUGE)
     if dropped is not None:
         tally = (np.isnan(values), values > HUGE, values < -HUGE)
-        profile.tallies[matrix.features, MISSING : BELOW + 1] += np.stack([found.sum(axis=1) for found in tally], axis=1)
+        profile.tallies[matrix.features, MISSING : BELOW + 1] += np.stack(
+            [found.sum(axis=1) for found in tally], axis=1
+        )
     profile.tallies[matrix.features, PRESENT] += len(rows) - (0 if dropped is None else dropped.sum(axis=1))
     values = values[matrix.known]
     lows, highs = values, values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -85,7 +85,7 @@ class Feature:
     levels: Levels | None = None
     cloud: Cloud | None = None
 
-    @property
+    @cached_property
     def effect(self) -> float:
         """Return how many rows count as one: the largest of all its parts."""
         found = [effect for track in self.tracks for effect in track.effects]
@@ -137,13 +137,7 @@ def _track(name: str, values: Floats, bins: int, *, ordered: bool) -> Track:
     )
     if not ordered:
         return track
-    effects = tuple(design_effect(score[places]) for score in track.scores)
-    return Track(**{**vars_of(track), "effects": effects})
-
-
-def vars_of(track: Track) -> dict[str, object]:
-    """Return a track's own fields, without what was computed from them."""
-    return {name: getattr(track, name) for name in Track.__dataclass_fields__}
+    return replace(track, effects=tuple(design_effect(score[places]) for score in track.scores))
 
 
 def _categorical(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001, ARG001
@@ -218,4 +212,6 @@ def _refuse(name: str, expected: str, refused: int, example: object) -> None:
     if refused:
         shown = repr(example)
         shown = shown if len(shown) <= 40 else shown[:40] + "..."
-        raise ColumnsError(f"column {name!r}: found {shown} and no number of {refused} rows, expected {expected}") from None
+        raise ColumnsError(
+            f"column {name!r}: found {shown} and no number of {refused} rows, expected {expected}"
+        ) from None

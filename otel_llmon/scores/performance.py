@@ -108,7 +108,8 @@ def concept(before: Confusion, now: Confusion, *, floor: float = 0.02) -> Concep
     truths = sorted({truth for _, truth in (*before, *now)})
     for prediction in sorted({prediction for prediction, _ in (*before, *now)}):
         one, other = (
-            np.array([found.get((prediction, truth), 0) for truth in truths], dtype=np.float64) for found in (now, before)
+            np.array([found.get((prediction, truth), 0) for truth in truths], dtype=np.float64)
+            for found in (now, before)
         )
         if min(one.sum(), other.sum()) < FEWEST:
             continue

@@ -119,7 +119,9 @@ class Profile:
         if not isinstance(other, Profile):
             return NotImplemented
         return self.reference.hash == other.reference.hash and all(
-            _same(getattr(self, name), getattr(other, name)) for name in self.__slots__ if name not in ("reference", "plan")
+            _same(getattr(self, name), getattr(other, name))
+            for name in self.__slots__
+            if name not in ("reference", "plan")
         )
 
     __hash__ = None  # type: ignore[assignment]  # it changes

@@ -62,9 +62,7 @@ class Reference:
         chosen = _kinds(found, kinds or {})
         if not 2 <= bins <= 100:
             raise ColumnsError(f"bins={bins}: expected 2 to 100")
-        features = tuple(
-            feature(name, column, chosen[name], bins, ordered=ordered) for name, column in found.items()
-        )
+        features = tuple(feature(name, column, chosen[name], bins, ordered=ordered) for name, column in found.items())
         pairs = _correlation(features, found) if correlation else None
         return cls(features, rows, ordered, model, version, created, pairs)
 

@@ -1,0 +1,125 @@
+"""What is odd about a feature's rows, whatever their values: missing, infinite, constant, unknown, under another name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from otel_llmon.scores import distances, significance
+from otel_llmon.scores.counting import ABOVE, ABSENT, BELOW, MISSING, PRESENT, REFUSED
+from otel_llmon.scores.features import Feature
+from otel_llmon.scores.profile import Profile
+from otel_llmon.scores.reference import FEWEST
+from otel_llmon.scores.significance import Flags
+from otel_llmon.scores.verdicts import Limits, Verdict
+
+Odd = tuple[list[Verdict], tuple[str, ...]]
+"""The verdicts on a feature, and the names that they are about."""
+
+
+def conditions(profile: Profile, enough: Flags, limits: Limits) -> list[Odd]:
+    """Return what is odd about each feature; `enough` says which of them have rows enough."""
+    missing = _missing(profile, limits).tolist()
+    tallies, several = profile.tallies.tolist(), enough.tolist()
+    return [
+        _odd(profile, place, tallies[place], enough=several[place], missing=missing[place], limits=limits)
+        for place in range(len(tallies))
+    ]
+
+
+def _odd(profile: Profile, place: int, tally: list[int], *, enough: bool, missing: bool, limits: Limits) -> Odd:
+    feature = profile.reference.features[place]
+    there = sum(tally[:ABSENT])
+    if not profile.rows:
+        return [Verdict.EMPTY], ()
+    if tally[ABSENT] and not there:
+        name = _renamed(profile, feature, limits)
+        return ([Verdict.RENAMED], (name,)) if name else ([Verdict.ABSENT], ())
+    new = tuple(profile.named.get(feature.name, ()))
+    known = not new or _by_chance(profile, feature, limits)
+    found = []
+    if tally[REFUSED]:
+        found.append(Verdict.WRONG_TYPE)
+    if tally[MISSING] == there >= FEWEST and feature.rows:
+        found.append(Verdict.ALL_MISSING)
+    if _infinite(feature, tally[ABOVE] + tally[BELOW], there, limits):
+        found.append(Verdict.INFINITE)
+    if missing:
+        found.append(Verdict.MISSING)
+    if enough and _constant(profile, place, limits):
+        found.append(Verdict.CONSTANT)
+    if new:
+        found.append(Verdict.RARE_LEVELS if known else Verdict.NEW_LEVELS)
+    if not enough and not any(verdict.changed for verdict in found):
+        found.append(Verdict.INSUFFICIENT)
+    return found, new
+
+
+def _missing(profile: Profile, limits: Limits) -> Flags:
+    """Return for which features the share of missing rows is neither chance nor small."""
+    tally, features = profile.tallies, profile.reference.features
+    rows = tally[:, [PRESENT, MISSING, ABOVE, BELOW, ABSENT]].sum(axis=1).astype(np.float64)
+    missing = tally[:, [MISSING, ABSENT]].sum(axis=1).astype(np.float64)
+    before = np.array([feature.missing for feature in features], dtype=np.float64)
+    total = np.array([feature.rows + feature.missing + feature.infinite for feature in features], dtype=np.float64)
+    effect = np.array([feature.missing_effect for feature in features], dtype=np.float64)
+    some = np.maximum(rows, 1.0)
+    p = significance.shares(missing / effect, some / effect, before / effect, total / effect)
+    apart = np.abs(missing / some - before / total) >= limits.missing
+    found: Flags = significance.discoveries(p, limits.rate, limits.table) & apart & (rows / effect >= FEWEST)
+    return found
+
+
+def _infinite(feature: Feature, count: int, rows: int, limits: Limits) -> bool:
+    """Return whether there are infinities where there were none, or not by chance as many."""
+    if not count or not feature.infinite:
+        return bool(count)
+    total = feature.rows + feature.missing + feature.infinite
+    p = significance.shares(*(np.array([float(number)]) for number in (count, rows, feature.infinite, total)))
+    return bool(p[0] < limits.table)
+
+
+def _constant(profile: Profile, place: int, limits: Limits) -> bool:
+    """Return whether all rows have one value, and chance does not explain it."""
+    feature = profile.reference.features[place]
+    if feature.levels:
+        counts, before = profile.levels[feature.name], np.array([*feature.levels.counts, 0])
+        one = int((counts > 0).sum()) == 1
+    else:
+        start = profile.plan.tracks[place]
+        one = feature.kind == "numeric" and bool(profile.lows[start] == profile.highs[start])
+        counts, before = profile.counts[start], profile.reference.stack.counts[start]
+    if not one or int((before > 0).sum()) < 2:
+        return False
+    share = float(before[counts.argmax()] / before.sum())
+    return share ** (float(counts.sum()) / feature.effect) <= limits.table
+
+
+def _by_chance(profile: Profile, feature: Feature, limits: Limits) -> bool:
+    """Return whether the reference may have missed the levels that it does not have.
+
+    All rows of one level lie in the window by chance as often as `share ** rows`; of how many names that can be said at
+    all, those that were seen once tell (Good, Turing).
+    """
+    names, levels = profile.named[feature.name], feature.levels
+    rows = int(profile.levels[feature.name].sum())
+    if not levels or not feature.rows:
+        return False
+    share, limit = rows / (rows + feature.rows), limits.table / len(profile.reference.features)
+    expected = (levels.rare + 2 * levels.rare**0.5 + 1) * rows / feature.rows
+    one = len(names) * share ** (max(names.values()) / levels.effect)
+    return one > limit and bool(significance.special().pdtrc(len(names) - 1, expected) > limit)
+
+
+def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:
+    """Return the name of the unknown column that has a feature's values, or nothing."""
+    counts = (*feature.levels.counts, 0) if feature.levels else feature.tracks[0].counts if feature.tracks else ()
+    before = np.array([counts], dtype=np.float64)
+    for (name, other), seen in profile.strays.items():
+        if name == feature.name and seen.sum() >= FEWEST:
+            now = seen.astype(np.float64)[None]
+            p = significance.chi_square(*distances.chi_square(now, before))
+            bins = np.array([float(now.shape[1])])
+            apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before.sum(axis=1), bins)
+            if p[0] > limits.table or apart[0] < limits.psi:
+                return other
+    return ""
