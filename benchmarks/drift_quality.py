@@ -167,7 +167,7 @@ def _changed(rng: Rng, rows: int, change: str) -> Found:
         if apply:
             window[name] = apply(rng, window[name])
         else:
-            one, other = (f"level {level}" for level in np.argsort(shares[place])[[-1, -5]])
+            one, other = (f"level {level}" for level in np.argsort(shares[place])[[-1, 0]])
             swapped = {one: other, other: one}
             window[name] = [swapped.get(level, level) for level in window[name]]
     features = compare(Profile.of(window, reference)).features

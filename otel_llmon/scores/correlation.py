@@ -16,24 +16,28 @@ MOST = 200
 """Features beyond which pairs are not watched: they would be tens of thousands."""
 BLOCK = 1024
 """Rows whose products add up exactly in single precision: 100 x 100 x 1,024 is below 2^24."""
-CHUNKS, SMALLEST = 50, 50
-"""Parts of a reference whose correlations are compared with those of all of it, and rows of the smallest part."""
+HIGHEST = 0.9999
+"""Correlations beyond are taken for it: two columns of the same have no deviation."""
+SMALLEST = 50
+"""Rows below which a pair says nothing."""
+SEEN, SEEN_ALL = 1_000, 8_000_000
+"""Rows that are looked at to find out what pairs have to do with each other, and rows times pairs at most."""
 
 
 @dataclass(frozen=True)
 class Correlation:
     """The correlations of a reference, each pair once (row by row of the upper triangle).
 
-    `variance` is that of one row's share in each, `shape` and `inflation` describe the sum of all squared deviations: the
-    shape of its gamma law, and how much larger it is than independent rows make it.
+    `variance` is that of one row's share in each; `second` and `third` are the traces of the powers of the correlations
+    between pairs, from which the law of all squared deviations together follows.
     """
 
     features: tuple[int, ...]
     rows: int
     values: tuple[float, ...]
     variance: tuple[float, ...]
-    shape: float
-    inflation: float
+    second: float
+    third: float
 
     @cached_property
     def upper(self) -> tuple[Ints, Ints]:
@@ -64,10 +68,16 @@ def correlation(features: Sequence[int], steps: Floats, present: Floats, effects
     pairs = present @ present.T
     whole = correlated(steps @ steps.T, pairs, mean, deviation)
     upper = np.triu_indices(len(features), 1)
-    variance = (_variance(normal, pairs, whole) * np.sqrt(effects[:, None] * effects))[upper]
-    shape, inflation = _law(normal, present, whole[upper], variance)
-    kept = (tuple(map(float, np.round(found, 6))) for found in (whole[upper], variance))
-    return Correlation(tuple(features), int(pairs.min()), *kept, shape, inflation)
+    variance = _variance(normal, pairs, whole)[upper]
+    second, third = _moments(normal, whole[upper], variance)
+    return Correlation(
+        features=tuple(features),
+        rows=int(pairs.min()),
+        values=tuple(map(float, np.round(whole[upper], 6))),
+        variance=tuple(map(float, np.round(variance * np.sqrt(effects[:, None] * effects)[upper], 6))),
+        second=second,
+        third=third,
+    )
 
 
 def _variance(normal: Floats, pairs: Floats, whole: Floats) -> Floats:
@@ -81,24 +91,24 @@ def _variance(normal: Floats, pairs: Floats, whole: Floats) -> Floats:
     return np.maximum(found, 0.01)
 
 
-def _law(normal: Floats, present: Floats, whole: Floats, variance: Floats) -> tuple[float, float]:
-    """Return shape and inflation of the sum of squares, from parts of the reference in their order."""
-    rows, count = normal.shape[1], len(whole)
-    chunks = min(CHUNKS, rows // SMALLEST)
-    if chunks < 10:
-        return count / 4, 1.0  # nothing is known: half the shape allows for pairs that move together
-    upper = np.triu_indices(len(normal), 1)
-    found = []
-    for part, there in zip(np.array_split(normal, chunks, 1), np.array_split(present, chunks, 1), strict=True):
-        size = np.maximum(there.sum(axis=1), 1)
-        mean = part.sum(axis=1) / size
-        deviation = np.sqrt(np.maximum((part**2).sum(axis=1) / size - mean**2, 1e-12))
-        seen = correlated(part @ part.T, there @ there.T, mean, deviation)[upper]
-        apart = (seen - whole) ** 2 / (variance * (1 / np.maximum((there @ there.T)[upper], 1) - 1 / rows))
-        found.append(float(apart.sum()))
-    sums = np.array(found)
-    shape = float(sums.mean() ** 2 / max(sums.var(ddof=1), 1e-12))
-    return min(shape, count / 2), float(max(sums.mean() / count, 1.0))
+def _moments(normal: Floats, whole: Floats, variance: Floats) -> tuple[float, float]:
+    """Return the traces of the second and the third power of the correlations between pairs.
+
+    They are the means of products of how alike the influences of two rows are, around two and three different rows.
+    """
+    one, other = np.triu_indices(len(normal), 1)
+    rows = min(SEEN, SEEN_ALL // len(one))
+    chosen = normal[:, :: max(normal.shape[1] // rows, 1)][:, :rows].astype(np.float32)
+    squares = chosen**2
+    influence = chosen[one] * chosen[other] - (whole / 2)[:, None] * (squares[one] + squares[other])
+    influence /= np.sqrt(variance)[:, None]
+    alike = (influence.T @ influence).astype(np.float64)
+    np.fill_diagonal(alike, 0.0)
+    rows, count = len(alike), len(one)
+    twice = alike @ alike
+    second = max(float(np.trace(twice)) / (rows * (rows - 1)), count)
+    third = float((twice * alike).sum()) / (rows * (rows - 1) * (rows - 2))
+    return second, float(np.clip(third, second**2 / count, second**1.5))
 
 
 def compared(reference: Correlation, seen: Floats, pairs: Floats) -> tuple[Floats, float]:
@@ -108,13 +118,21 @@ def compared(reference: Correlation, seen: Floats, pairs: Floats) -> tuple[Float
     """
     size = pairs[reference.upper]
     enough = size >= SMALLEST
-    apart = np.where(enough, seen[reference.upper] - np.array(reference.values), 0.0)
+    before = np.clip(np.array(reference.values), -HIGHEST, HIGHEST)
+    apart = np.arctanh(np.clip(seen[reference.upper], -HIGHEST, HIGHEST)) - np.arctanh(before)  # less skewed (Fisher)
+    apart = np.where(enough, apart * (1 - before**2), 0.0)
     z = apart / np.sqrt(np.array(reference.variance) * (1 / np.maximum(size, 1) + 1 / max(reference.rows, 1)))
     count = int(enough.sum())
     if not count:
         return z, 1.0
     largest = significance.two_sided(np.abs(z).max(keepdims=True))[0]
     one = -np.expm1(count * np.log1p(-min(largest, 1 - 1e-15)))
-    shape = reference.shape * count / len(z)
-    every = significance.special().gammaincc(shape, shape * float((z**2).sum()) / count / reference.inflation)
+    every = _squares(float((z**2).sum()) * len(z) / count, len(z), reference.second, reference.third)
     return z, float(significance.together(np.array([[one, every]]))[0])
+
+
+def _squares(total: float, first: float, second: float, third: float) -> float:
+    """Return how likely a sum of squares is as large, by a gamma law of its mean, variance and skew (Hall, Buckley, Eagleson)."""
+    freedom = second**3 / third**2
+    where = (total - first) / (2 * second) ** 0.5 * (2 * freedom) ** 0.5 + freedom
+    return float(significance.special().gammaincc(freedom / 2, max(where, 0.0) / 2))

@@ -79,6 +79,8 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
             np.isnan(values).sum(), (values > HUGE).sum(), (values < -HUGE).sum()
         ]  # fmt: skip
         values = values[kept]
+        if place in profile.plan.pairs:
+            there[profile.plan.pairs[place]] = kept
     profile.tallies[place, PRESENT] += len(values)
     if not len(values) or not feature.tracks:
         return
@@ -86,13 +88,9 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
         low, high = np.minimum.reduce(values), np.maximum.reduce(values)
     bins = _count_track(profile, profile.plan.tracks[place], values, low, high)
     pair = profile.plan.pairs.get(place)
-    if pair is None:
-        return
-    normal = profile.plan.normal[pair]
-    if kept is None:
-        normal.take(bins, out=steps[pair], mode="clip")
-    else:
-        steps[pair, kept], there[pair] = normal.take(bins), kept
+    if pair is not None:
+        normal = profile.plan.normal[pair].take(bins, mode="clip")
+        steps[pair, slice(None) if kept is None else kept] = normal
 
 
 def _count_track(profile: Profile, track: int, values: Floats, low: float, high: float) -> Ints:

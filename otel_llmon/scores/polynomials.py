@@ -13,6 +13,8 @@ DEGREES = 4
 NAMES = ("location", "scale", "skew", "kurtosis")
 TAIL = 0.001
 """Share of the reference that its outermost bins hold, or a little more."""
+CLIPPED = 2.5
+"""Normal scores beyond are taken for it: a score is to be normal for a hundred rows, too."""
 STEPS, MOST = 32, 100
 """Whole steps of one normal deviation, and the most that a bin may have."""
 _NORMAL = NormalDist()
@@ -28,17 +30,26 @@ def ranks(counts: Floats) -> Floats:
 def scores(counts: Floats) -> Floats:
     """Return a row per degree, a column per bin: orthonormal under the reference's own counts.
 
-    There is one degree less than there are bins that hold anything; what is missing is zero.
+    Location and scale are those of the normal scores, which lose nothing where values are normal, up to CLIPPED; skew and
+    kurtosis those of the ranks, which do not grow in the tails. There is one degree less than there are bins that hold
+    anything; what is missing is zero.
     """
     found = np.zeros((DEGREES, len(counts)))
     degrees = min(int((counts > 0).sum()) - 1, DEGREES)
     if degrees < 1:
         return found
-    powers = np.vander(2 * ranks(counts) - 1, degrees + 1, increasing=True)
+    rank = 2 * ranks(counts) - 1
+    normal = np.clip(_normal(counts), -CLIPPED, CLIPPED)
+    powers = np.stack([np.ones_like(rank), normal, normal**2, rank**3, rank**4], axis=1)[:, : degrees + 1]
     _, upper = np.linalg.qr(powers * np.sqrt(counts / counts.sum())[:, None])
     upper *= np.sign(np.diag(upper))[:, None]
     found[:degrees] = np.linalg.solve(upper.T, powers.T)[1:]
     return found
+
+
+def _normal(counts: Floats) -> Floats:
+    inside = np.clip(ranks(counts), 1e-9, 1 - 1e-9)
+    return np.array([_NORMAL.inv_cdf(float(rank)) for rank in inside])
 
 
 def contrasts(counts: Floats) -> Floats:
@@ -60,9 +71,7 @@ def contrasts(counts: Floats) -> Floats:
 
 def normal_steps(counts: Floats) -> Ints:
     """Return each bin's place on the normal scale, in whole steps: sums of products are then exact."""
-    inside = np.clip(ranks(counts), 1e-9, 1 - 1e-9)
-    normal = np.array([_NORMAL.inv_cdf(float(rank)) for rank in inside])
-    return np.clip(np.rint(normal * STEPS), -MOST, MOST).astype(np.int64)
+    return np.clip(np.rint(_normal(counts) * STEPS), -MOST, MOST).astype(np.int64)
 
 
 def tails(counts: Floats) -> tuple[int, int]:

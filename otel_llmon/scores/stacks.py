@@ -16,6 +16,11 @@ from otel_llmon.scores.features import Track
 PEAK = 5.0
 """Rows for which a score may count on a bin at most: a score test is normal where no bin is rarer than that."""
 
+FAR = 4.0
+"""Deviations up to which a skewed one is made symmetric."""
+WEIGHTS = (6.0, 8.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0)
+"""How much each test counts: the four scores, the two tails, Kolmogorov-Smirnov, chi-square."""
+
 
 class Judged(NamedTuple):
     """What a window's counts say of every track, in the order of the tracks.
@@ -44,6 +49,7 @@ class Stack:
     centroids: Floats
     scores: Floats
     peaks: Floats
+    skews: Floats
     lower: Floats
     upper: Floats
     rows: Floats
@@ -65,7 +71,7 @@ class Stack:
         statistic, freedom = distances.chi_square(now, self.counts)
         tails = [((now * side).sum(axis=1), (self.counts * side).sum(axis=1)) for side in (self.lower, self.upper)]
         p = [
-            *significance.two_sided(z).T,
+            *significance.two_sided(self._symmetric(z, some, effect)).T,
             *(significance.shares(one / effect, some / effect, two / effect, self.rows / effect) for one, two in tails),
             significance.kolmogorov(ks, 1 / chance / effect, self.masses),
             significance.chi_square(statistic / effect, freedom),
@@ -89,8 +95,15 @@ class Stack:
             effects,
             z,
             np.stack([one / some - two / np.maximum(self.rows, 1) for one, two in tails], axis=1),
-            significance.together(np.stack(p, axis=1), np.stack(valid, axis=1)),
+            significance.together(np.stack(p, axis=1), np.stack(valid, axis=1), np.array(WEIGHTS)),
         )
+
+    def _symmetric(self, z: Floats, rows: Floats, effect: Floats) -> Floats:
+        """Return deviations as normal ones have them: a score that is skewed deviates further on its longer side."""
+        now, then = effect / rows, effect / np.maximum(self.rows, 1.0)
+        skew = self.skews * ((now**2 - then**2) / (now + then) ** 1.5)[:, None]
+        found: Floats = z - skew * (np.minimum(np.abs(z), FAR) ** 2 - 1) / 6
+        return found
 
 
 def stack(tracks: Sequence[Track]) -> Stack:
@@ -112,6 +125,7 @@ def stack(tracks: Sequence[Track]) -> Stack:
         centroids=centroids,
         scores=scores,
         peaks=np.abs(scores * (counts > 0)[:, None]).max(axis=2, initial=0.0),
+        skews=(scores**3 * (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[:, None]).sum(axis=2),
         lower=lower,
         upper=upper,
         rows=counts.sum(axis=1),
