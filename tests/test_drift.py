@@ -98,12 +98,14 @@ def test_chi_square_is_scipys(pairs):
     found = stats.chi2_contingency(np.array([now, before]), correction=False)
     assert math.isclose(float(statistic[0]), found.statistic, rel_tol=1e-9, abs_tol=1e-9)
     assert int(freedom[0]) == found.dof
-    assert math.isclose(float(significance.chi_square(statistic, freedom)[0]), found.pvalue, rel_tol=1e-9, abs_tol=1e-12)
+    assert math.isclose(
+        float(significance.chi_square(statistic, freedom)[0]), found.pvalue, rel_tol=1e-9, abs_tol=1e-12
+    )
 
 
 @given(st.integers(0, 30), st.integers(1, 100), st.integers(0, 30), st.integers(1, 3000))
 def test_two_shares_are_compared_exactly_where_few_are_found(found, rows, before, total):
-    """Mid-p of the binomial that both samples together give; the swap of what is found and what is not changes nothing."""
+    """Mid-p of the binomial that both samples together give; what is found and what is not may be swapped."""
     assume(found <= rows and before <= total)
     arrays = [np.array([float(value)]) for value in (found, rows, before, total)]
     p = float(significance.shares(*arrays)[0])
@@ -159,7 +161,9 @@ def test_binned_distances_never_exceed_the_exact_ones_by_much(seed, shift, scale
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.integers(-60, 60), st.sampled_from(["normal", "lognormal", "standard_cauchy", "poisson"]))
+@given(
+    st.integers(0, 2**32), st.integers(-60, 60), st.sampled_from(["normal", "lognormal", "standard_cauchy", "poisson"])
+)
 def test_values_have_no_unit(seed, power, shape):
     """In another unit the same window gets the same p-value and the same effects."""
     rng = np.random.default_rng(seed)
@@ -379,7 +383,7 @@ def following(rng, rows, rho, features):
 
 
 def test_rows_that_follow_each_other_count_as_fewer():
-    """An effect near (1 + rho) / (1 - rho), and false alarms that stay what was promised; without an order they do not."""
+    """An effect near (1 + rho) / (1 - rho), and false alarms as promised; without the order they are not."""
     rng = np.random.default_rng(11)
     before = following(rng, 20_000, 0.8, 12)
     ordered, shuffled = Reference.fit(before), Reference.fit(before, ordered=False)
@@ -441,7 +445,7 @@ def test_a_combined_score_is_made_of_its_parts(parts):
 
 def test_a_part_beyond_its_range_is_refused():
     """A share is a share."""
-    with pytest.raises(PerformanceError, match="part 'a': found 1.5, expected 0 to 1"):
+    with pytest.raises(PerformanceError, match=r"part 'a': found 1.5, expected 0 to 1"):
         combined({"a": 1.5})
 
 

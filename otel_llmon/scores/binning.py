@@ -117,8 +117,9 @@ def _few(ordered: Floats) -> Floats | None:
 
 def _quantiles(ordered: Floats, bins: int) -> Floats:
     shares = np.array([*(np.arange(1, bins) / bins), *TAILS, *(1 - tail for tail in TAILS)])
-    places = np.ceil(shares * len(ordered)).astype(int) - 1
-    return ordered[np.clip(places, 0, len(ordered) - 1)]
+    places = np.clip(np.ceil(shares * len(ordered)).astype(int) - 1, 0, len(ordered) - 1)
+    found: Floats = ordered[places]
+    return found
 
 
 def _even(low: float, high: float) -> Binning | None:
@@ -133,7 +134,7 @@ def _wide(origin: float, unit: float, low: float, high: float) -> Binning | None
     if not unit or not reach:
         return None
     base = (int(np.float64(reach).view(np.int64)) >> SHIFT) - (CELLS // 2 - 3)
-    return Binning((), "wide", origin, unit, max(base, 0))
+    return Binning((), "wide", origin or -0.0, unit, max(base, 0))  # less -0.0, -0.0 is 0.0 and lies where 0.0 lies
 
 
 def _middle(ordered: Floats) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Vectors: their mean, and what they look like from a few directions.
 
-Coordinates are rounded to whole numbers first and directions are whole numbers: projections and sums are then exact, the
-same on every machine and in every order.
+Coordinates are rounded to whole numbers first and directions are whole numbers: projections and sums are then exact,
+the same on every machine and in every order.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SEEN = 1000
 
 @dataclass(frozen=True)
 class Cloud:
-    """The vectors of a reference: `scale` steps for 1, and per coordinate the mean and the deviation in steps.
+    """The vectors of a reference: `scale` steps for 1, and the mean and the deviation of each coordinate in steps.
 
-    `correlated` is the sum of all squared correlations between coordinates, `peaked` of their excess kurtosis: with them
-    the distance between two means has a known law.
+    `correlated` is the sum of all squared correlations between coordinates, `peaked` of their excess kurtosis: with
+    them the distance between two means has a known law.
     """
 
     rows: int
@@ -65,7 +65,8 @@ class Cloud:
         """Return how far the mean of a window lies from the reference's, per coordinate, in deviations."""
         deviation = np.array(self.deviation)
         apart = sums / max(rows, 1) - np.array(self.mean)
-        return np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
+        found: Floats = np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
+        return found
 
 
 def cloud(matrix: Floats, *, directions: bool) -> Cloud:
@@ -100,4 +101,4 @@ def chance(count: int, width: int) -> Floats:
     """Return directions of chance, the same everywhere: +1 or -1 in every coordinate, from a hash."""
     bits = hashlib.shake_256(b"directions").digest((count * width + 7) // 8)
     signs: npt.NDArray[np.uint8] = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=count * width)
-    return 2.0 * signs.reshape(count, width) - 1.0
+    return 2.0 * signs.reshape(count, width).astype(np.float64) - 1.0

@@ -1,7 +1,7 @@
 """What a table is: columns by name, of numbers, words or vectors, from arrays, frames or plain Python.
 
-Frames are known by what they offer (`columns`, `column_names`, `__array__`), so that none of their libraries is imported
-here. Whatever is no table is one ColumnsError, which names the column and says what was found.
+Frames are known by what they offer (`columns`, `column_names`, `__array__`), so that none of their libraries is
+imported here. Whatever is no table is one ColumnsError, which names the column and says what was found.
 """
 
 from __future__ import annotations
@@ -254,9 +254,7 @@ def _vector(value: Any) -> Floats | None:
 
 
 def _whole(matrix: Floats) -> npt.NDArray[np.bool_]:
-    with np.errstate(invalid="ignore"):
-        whole: npt.NDArray[np.bool_] = (np.abs(matrix) <= HUGE).all(axis=1)
-    return whole
+    return np.asarray((np.abs(matrix) <= HUGE).all(axis=1))
 
 
 def _shown(value: Any) -> str:

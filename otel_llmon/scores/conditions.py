@@ -1,6 +1,8 @@
-"""What is odd about a feature's rows, whatever their values: missing, infinite, constant, unknown, under another name."""
+"""What is odd about a feature's rows, whatever their values: missing, infinite, constant, under another name."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,18 +18,23 @@ Odd = tuple[list[Verdict], tuple[str, ...]]
 """The verdicts on a feature, and the names that they are about."""
 
 
+class Rows(NamedTuple):
+    """The rows of one feature by what became of them, whether they are enough, and whether too many are missing."""
+
+    tally: list[int]
+    enough: bool
+    missing: bool
+
+
 def conditions(profile: Profile, enough: Flags, limits: Limits) -> list[Odd]:
     """Return what is odd about each feature; `enough` says which of them have rows enough."""
     missing = _missing(profile, limits).tolist()
-    tallies, several = profile.tallies.tolist(), enough.tolist()
-    return [
-        _odd(profile, place, tallies[place], enough=several[place], missing=missing[place], limits=limits)
-        for place in range(len(tallies))
-    ]
+    rows = zip(profile.tallies.tolist(), enough.tolist(), missing, strict=True)
+    return [_odd(profile, place, Rows(*found), limits) for place, found in enumerate(rows)]
 
 
-def _odd(profile: Profile, place: int, tally: list[int], *, enough: bool, missing: bool, limits: Limits) -> Odd:
-    feature = profile.reference.features[place]
+def _odd(profile: Profile, place: int, rows: Rows, limits: Limits) -> Odd:
+    feature, tally, enough = profile.reference.features[place], rows.tally, rows.enough
     there = sum(tally[:ABSENT])
     if not profile.rows:
         return [Verdict.EMPTY], ()
@@ -43,7 +50,7 @@ def _odd(profile: Profile, place: int, tally: list[int], *, enough: bool, missin
         found.append(Verdict.ALL_MISSING)
     if _infinite(feature, tally[ABOVE] + tally[BELOW], there, limits):
         found.append(Verdict.INFINITE)
-    if missing:
+    if rows.missing:
         found.append(Verdict.MISSING)
     if enough and _constant(profile, place, limits):
         found.append(Verdict.CONSTANT)
@@ -91,7 +98,7 @@ def _constant(profile: Profile, place: int, limits: Limits) -> bool:
     if not one or int((before > 0).sum()) < 2:
         return False
     share = float(before[counts.argmax()] / before.sum())
-    return share ** (float(counts.sum()) / feature.effect) <= limits.table
+    return bool(share ** (float(counts.sum()) / feature.effect) <= limits.table)
 
 
 def _by_chance(profile: Profile, feature: Feature, limits: Limits) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from otel_llmon.scores import significance
 from otel_llmon.scores.binning import Ints
@@ -46,17 +47,18 @@ class Correlation:
         return one, other
 
 
-def products(steps: Floats) -> Floats:
+def products(steps: npt.NDArray[np.float32]) -> Ints:
     """Return the sums of products of all pairs, exact; a row per feature, at most BLOCK columns."""
-    found: Floats = steps @ steps.T
+    found: Ints = (steps @ steps.T).astype(np.int64)
     return found
 
 
-def correlated(sums: Floats, pairs: Floats, mean: Floats, deviation: Floats) -> Floats:
-    """Return the correlation matrix, from sums over so many `pairs` of rows and each feature's own mean and deviation."""
+def correlated(sums: Floats | Ints, pairs: Floats | Ints, mean: Floats, deviation: Floats) -> Floats:
+    """Return the correlations, from sums over so many `pairs` of rows and each feature's own mean and deviation."""
     together = sums / np.maximum(pairs, 1) - mean[:, None] * mean
     found: Floats = together / np.maximum(deviation[:, None] * deviation, 1e-12)
-    return np.clip(found, -1.0, 1.0)
+    np.clip(found, -1.0, 1.0, out=found)
+    return found
 
 
 def correlation(features: Sequence[int], steps: Floats, present: Floats, effects: Floats) -> Correlation:
@@ -87,8 +89,9 @@ def _variance(normal: Floats, pairs: Floats, whole: Floats) -> Floats:
     both = squares @ squares.T / count
     skew = (normal * squares) @ normal.T / count
     fourth = (squares**2).sum(axis=1) / np.maximum(np.diag(pairs), 1)
-    found = both - whole * (skew + skew.T) + whole**2 / 4 * (fourth[:, None] + fourth + 2 * both)
-    return np.maximum(found, 0.01)
+    found: Floats = both - whole * (skew + skew.T) + whole**2 / 4 * (fourth[:, None] + fourth + 2 * both)
+    np.maximum(found, 0.01, out=found)
+    return found
 
 
 def _moments(normal: Floats, whole: Floats, variance: Floats) -> tuple[float, float]:
@@ -111,7 +114,7 @@ def _moments(normal: Floats, whole: Floats, variance: Floats) -> tuple[float, fl
     return second, float(np.clip(third, second**2 / count, second**1.5))
 
 
-def compared(reference: Correlation, seen: Floats, pairs: Floats) -> tuple[Floats, float]:
+def compared(reference: Correlation, seen: Floats, pairs: Ints) -> tuple[Floats, float]:
     """Return every pair's deviation, and how likely chance makes the largest, or all of them together, so large.
 
     Pairs of fewer than SMALLEST rows are left out: their deviation is 0.
@@ -132,7 +135,7 @@ def compared(reference: Correlation, seen: Floats, pairs: Floats) -> tuple[Float
 
 
 def _squares(total: float, first: float, second: float, third: float) -> float:
-    """Return how likely a sum of squares is as large, by a gamma law of its mean, variance and skew (Hall, Buckley, Eagleson)."""
+    """Return how likely a sum of squares is as large: a gamma law of its moments (Hall, Buckley, Eagleson)."""
     freedom = second**3 / third**2
     where = (total - first) / (2 * second) ** 0.5 * (2 * freedom) ** 0.5 + freedom
     return float(significance.special().gammaincc(freedom / 2, max(where, 0.0) / 2))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from otel_llmon.scores import columns, correlation, describing
 from otel_llmon.scores.binning import Ints
@@ -22,6 +23,7 @@ OUTCOMES = 6
 NAMED = 16
 """Unknown levels, columns, and pairs of columns that are counted by name: the first ones of the alphabet."""
 
+Singles = npt.NDArray[np.float32]
 Name = TypeVar("Name", str, tuple[str, str])
 Value = TypeVar("Value")
 
@@ -31,43 +33,50 @@ def first(found: Mapping[Name, Value]) -> dict[Name, Value]:
     return {name: found[name] for name in sorted(found)[:NAMED]}
 
 
+class Pairs(NamedTuple):
+    """The rows of the correlated features on the normal scale, and where they have a value: a row per feature."""
+
+    steps: Singles
+    there: Singles
+
+
 def count(profile: Profile, found: Mapping[str, Column], rows: int) -> None:
     """Count so many rows of a table."""
     plan = profile.plan
     profile.rows += rows
-    steps = np.zeros((len(plan.pairs), rows), dtype=np.float32)
-    there = np.ones((len(plan.pairs), rows), dtype=np.float32) if len(plan.pairs) else steps
+    pairs = Pairs(*(make((len(plan.pairs), rows), dtype=np.float32) for make in (np.zeros, np.ones)))
     for place, feature in enumerate(profile.reference.features):
         column = found.get(feature.name)
         if column is None:
             profile.tallies[place, ABSENT] += rows
-            there[plan.pairs.get(place, slice(0))] = 0
+            pairs.there[plan.pairs.get(place, slice(0))] = 0
         else:
-            _COUNTERS[feature.kind](profile, place, feature, column, steps, there)
-    _multiply(profile, steps, there)
+            _COUNTERS[feature.kind](profile, place, column, pairs)
+    _multiply(profile, pairs)
     unknown = sorted(name for name in found if name not in profile.reference)
     if unknown:
         gone = [feature for feature in profile.reference.features if feature.name not in found]
         _unknown(profile, {name: found[name] for name in unknown}, gone, rows)
 
 
-def _multiply(profile: Profile, steps: Any, there: Any) -> None:
+def _multiply(profile: Profile, pairs: Pairs) -> None:
     """Add the products of all pairs, in blocks whose sums are exact."""
+    steps, there = pairs
     rows = steps.shape[1]
     if not len(steps):
         return
     whole = bool(there.all())
     for start in range(0, rows, correlation.BLOCK):
         part = steps[:, start : start + correlation.BLOCK]
-        profile.products += correlation.products(part).astype(np.int64)
+        profile.products += correlation.products(part)
         if not whole:
             present = there[:, start : start + correlation.BLOCK]
-            profile.pairs += correlation.products(present).astype(np.int64)
+            profile.pairs += correlation.products(present)
     if whole:
         profile.pairs += rows
 
 
-def _numeric(profile: Profile, place: int, feature: Feature, column: Column, steps: Any, there: Any) -> None:
+def _numeric(profile: Profile, place: int, column: Column, pairs: Pairs) -> None:
     values, refused, _ = columns.numeric(column)
     profile.tallies[place, REFUSED] += refused
     profile.tallies[place, MISSING] -= refused
@@ -80,9 +89,9 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
         ]  # fmt: skip
         values = values[kept]
         if place in profile.plan.pairs:
-            there[profile.plan.pairs[place]] = kept
+            pairs.there[profile.plan.pairs[place]] = kept
     profile.tallies[place, PRESENT] += len(values)
-    if not len(values) or not feature.tracks:
+    if not len(values) or not profile.reference.features[place].tracks:
         return
     if kept is not None:
         low, high = np.minimum.reduce(values), np.maximum.reduce(values)
@@ -90,7 +99,7 @@ def _numeric(profile: Profile, place: int, feature: Feature, column: Column, ste
     pair = profile.plan.pairs.get(place)
     if pair is not None:
         normal = profile.plan.normal[pair].take(bins, mode="clip")
-        steps[pair, slice(None) if kept is None else kept] = normal
+        pairs.steps[pair, slice(None) if kept is None else kept] = normal
 
 
 def _count_track(profile: Profile, track: int, values: Floats, low: float, high: float) -> Ints:
@@ -103,7 +112,8 @@ def _count_track(profile: Profile, track: int, values: Floats, low: float, high:
     return bins
 
 
-def _categorical(profile: Profile, place: int, feature: Feature, column: Column, *_: Any) -> None:
+def _categorical(profile: Profile, place: int, column: Column, _: Pairs) -> None:
+    feature = profile.reference.features[place]
     found = columns.words(column)
     counted = Counter(found.values)
     missing = counted.pop(None, 0) - found.refused
@@ -122,7 +132,8 @@ def _categorical(profile: Profile, place: int, feature: Feature, column: Column,
         profile.named[feature.name] = first(Counter(profile.named[feature.name]) + unseen)
 
 
-def _text(profile: Profile, place: int, feature: Feature, column: Column, *_: Any) -> None:
+def _text(profile: Profile, place: int, column: Column, _: Pairs) -> None:
+    feature = profile.reference.features[place]
     found = columns.words(column)
     present = [text for text in found.values if text is not None]
     missing = len(found.values) - len(present) - found.refused
@@ -132,7 +143,8 @@ def _text(profile: Profile, place: int, feature: Feature, column: Column, *_: An
         profile.clouds[feature.name] += feature.cloud.steps(describing.bag(present)).sum(axis=0).astype(np.int64)
 
 
-def _embedding(profile: Profile, place: int, feature: Feature, column: Column, *_: Any) -> None:
+def _embedding(profile: Profile, place: int, column: Column, _: Pairs) -> None:
+    feature = profile.reference.features[place]
     width = feature.cloud.width if feature.cloud else None
     matrix, whole, refused = columns.vectors(column, width)
     missing = int((~whole).sum()) - refused
@@ -148,7 +160,7 @@ def _count_tracks(profile: Profile, place: int, series: Floats) -> None:
         _count_track(profile, profile.plan.tracks[place] + number, values, values.min(), values.max())
 
 
-_COUNTERS: dict[str, Callable[..., None]] = {
+_COUNTERS: dict[str, Callable[[Profile, int, Column, Pairs], None]] = {
     "numeric": _numeric,
     "categorical": _categorical,
     "text": _text,
@@ -216,4 +228,4 @@ def count_matrix(profile: Profile, rows: Floats) -> None:
         chosen = matrix.pairs >= 0
         steps = matrix.normal.take(bins[chosen], mode="clip")
         there = np.ones_like(steps) if dropped is None else (~dropped[chosen]).astype(np.float32)
-        _multiply(profile, steps, there)
+        _multiply(profile, Pairs(steps, there))

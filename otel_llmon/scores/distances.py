@@ -1,6 +1,6 @@
-"""How far apart two columns are, from their counts in the same bins: pure functions of arrays, the last axis being bins.
+"""How far apart two columns are, from their counts in the same bins.
 
-`rows` of a window and `before` of a reference; both are counts per bin.
+Pure functions of arrays whose last axis are bins: the `rows` of a window, and those of a reference `before`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ ENOUGH = 8.0
 
 
 def ks(rows: Floats, before: Floats) -> Floats:
-    """Return the greatest difference of the two distributions at a bin's edge (Kolmogorov-Smirnov), never above the exact one."""
+    """Return the greatest difference of two distributions at the bins' edges (Kolmogorov-Smirnov).
+
+    It is never above the exact one.
+    """
     apart = _cumulated(rows) - _cumulated(before)
     found: Floats = np.abs(apart).max(axis=-1)
     return found
 
 
 def psi(rows: Floats, before: Floats, bins: Floats | None = None) -> Floats:
-    """Return the population stability index, half a row added to each of the `bins` that there are (all, if not said)."""
+    """Return the population stability index, half a row added to each of the `bins` that there are (all, if None)."""
     there = np.ones(rows.shape[-1]) if bins is None else bins
     now, then = (HALF * there + counts for counts in (rows, before))
     now, then = (counts / counts.sum(axis=-1, keepdims=True) for counts in (now, then))
@@ -48,7 +51,8 @@ def jensen_shannon(rows: Floats, before: Floats) -> Floats:
     """Return the Jensen-Shannon distance, 0 to 1 (base 2)."""
     now, then = (counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1) for counts in (rows, before))
     middle = (now + then) / 2
-    return np.sqrt(np.maximum((_entropy(middle) - (_entropy(now) + _entropy(then)) / 2) / np.log(2), 0.0))
+    found: Floats = np.sqrt(np.maximum((_entropy(middle) - (_entropy(now) + _entropy(then)) / 2) / np.log(2), 0.0))
+    return found
 
 
 def chi_square(rows: Floats, before: Floats) -> tuple[Floats, Floats]:
@@ -73,8 +77,9 @@ def chi_square(rows: Floats, before: Floats) -> tuple[Floats, Floats]:
 
 
 def _cumulated(counts: Floats) -> Floats:
-    sums = np.cumsum(counts, axis=-1)
-    return sums / np.maximum(sums[..., -1:], 1)
+    sums: Floats = np.cumsum(counts, axis=-1)
+    found: Floats = sums / np.maximum(sums[..., -1:], 1)
+    return found
 
 
 def _entropy(shares: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Whether a window looks like its reference: a verdict per feature, how far it moved, and how likely chance moves it so far.
+"""Whether a window looks like its reference: a verdict per feature, how far it moved, and how likely by chance.
 
 A feature has drifted where both hold: chance does not explain it, over all features together, and it is large enough to
 matter. Where that cannot be said, the verdict says why.
@@ -88,7 +88,7 @@ def compare(profile: Profile, limits: Limits | None = None) -> Drift:
 
 
 def _enough(profile: Profile) -> Flags:
-    """Return of which features there are rows enough to say something, those that depend on each other counted as fewer."""
+    """Return of which features there are rows enough, those that depend on each other counted as fewer."""
     features = profile.reference.features
     rows = np.minimum(profile.tallies[:, PRESENT], np.array([feature.rows for feature in features], dtype=np.int64))
     found: Flags = rows / np.array([feature.effect for feature in features], dtype=np.float64) >= FEWEST

@@ -1,6 +1,6 @@
 """Two samples value by value: what bins approximate, on demand, for those who have kept the values.
 
-The reference is sorted once; a window is sorted and looked up in it, so that a check does not touch all of the reference.
+The reference is sorted once; a window is sorted and looked up in it, so that a check does not touch all of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from otel_llmon.scores import significance
+from otel_llmon.scores import distances, significance
 from otel_llmon.scores.binning import Ints
 from otel_llmon.scores.columns import Column, ColumnsError, Floats, numeric
 
@@ -62,9 +62,9 @@ class Sample:
         """Return how far values have moved on average: the area between the two distributions."""
         rows, before = len(window.values), len(self.values)
         values = window.values - self._middle
-        start = np.arange(rows) * (before / rows)
-        end = np.arange(1, rows + 1) * (before / rows)
-        place = np.clip(self._upto(window), start, end)
+        start: Floats = np.arange(rows, dtype=np.float64) * (before / rows)
+        end: Floats = np.arange(1, rows + 1, dtype=np.float64) * (before / rows)
+        place: Floats = np.clip(self._upto(window), start, end)
         parts = values * (2 * place - start - end) + self._until(start) + self._until(end) - 2 * self._until(place)
         return float(parts.sum() / before)
 
@@ -101,9 +101,7 @@ def paths_outside(distance: float, rows: int, before: int) -> float:
 
 
 def psi(reference: Column, window: Column, bins: int = 20) -> float:
-    """Return the population stability index of two columns over the reference's quantiles, half a row added to each bin."""
-    from otel_llmon.scores import distances
-
+    """Return the population stability index of two columns, half a row added to each quantile of the reference."""
     before, now = Sample.of(reference).values, Sample.of(window).values
     edges = np.unique(np.quantile(before, np.arange(1, bins) / bins))
     counts = (np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (now, before))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from otel_llmon.scores import columns, polynomials
-from otel_llmon.scores.binning import Binning, binning, centroids, codes, spread_of
+from otel_llmon.scores.binning import BINS, Binning, binning, centroids, codes, spread_of
 from otel_llmon.scores.clouds import Cloud, cloud
 from otel_llmon.scores.columns import HUGE, Column, ColumnsError, Floats, Words
 from otel_llmon.scores.dependence import design_effect
@@ -22,12 +23,19 @@ REST = "\x00rest"
 """The name that all other levels go by."""
 
 
+class How(NamedTuple):
+    """How a reference is fitted: quantiles per numeric feature, and whether its rows stand in the order of time."""
+
+    bins: int = BINS
+    ordered: bool = True
+
+
 @dataclass(frozen=True)
 class Track:
     """One series of numbers in its bins: a numeric feature, a measure of a text, a direction of an embedding.
 
-    `counts` and `centroids` are per bin, `mean` is in the binning's units, `spread` in the values' own; `effects` is how
-    many rows count as one for each score, from the reference's order in time.
+    `counts` and `centroids` are per bin, `mean` is in the binning's units, `spread` in the values' own; `effects` is
+    how many rows count as one for each score, from the reference's order in time.
     """
 
     name: str
@@ -92,14 +100,14 @@ class Feature:
         return max([1.0, *found, *([self.levels.effect] if self.levels else [])])
 
 
-def feature(name: str, column: Column, kind: str, bins: int, *, ordered: bool) -> Feature:
+def feature(name: str, column: Column, kind: str, how: How) -> Feature:
     """Return what is kept of a column; raises ColumnsError for values that its kind does not have."""
     return {"numeric": _numeric, "categorical": _categorical, "text": _text, "embedding": _embedding}[kind](
-        name, column, bins, ordered
+        name, column, how
     )
 
 
-def _numeric(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001
+def _numeric(name: str, column: Column, how: How) -> Feature:
     found = columns.numeric(column)
     _refuse(name, "numbers", found.refused, found.example)
     values = found.values
@@ -111,18 +119,18 @@ def _numeric(name: str, column: Column, bins: int, ordered: bool) -> Feature:  #
         rows=len(kept),
         missing=int(missing.sum()),
         infinite=int(infinite.sum()),
-        missing_effect=design_effect(missing.astype(np.float64)) if ordered else 1.0,
-        tracks=tuple(_tracks({name: kept}, bins, ordered=ordered)),
+        missing_effect=design_effect(missing.astype(np.float64)) if how.ordered else 1.0,
+        tracks=tuple(_tracks({name: kept}, how)),
     )
 
 
-def _tracks(series: dict[str, Floats], bins: int, *, ordered: bool) -> list[Track]:
-    return [_track(name, values, bins, ordered=ordered) for name, values in series.items() if len(values)]
+def _tracks(series: dict[str, Floats], how: How) -> list[Track]:
+    return [_track(name, values, how) for name, values in series.items() if len(values)]
 
 
-def _track(name: str, values: Floats, bins: int, *, ordered: bool) -> Track:
+def _track(name: str, values: Floats, how: How) -> Track:
     inorder = np.sort(values)
-    found = binning(inorder, bins)
+    found = binning(inorder, how.bins)
     places, _ = found.bins(values)
     counts = np.bincount(places, minlength=found.size)
     track = Track(
@@ -135,12 +143,12 @@ def _track(name: str, values: Floats, bins: int, *, ordered: bool) -> Track:
         low=float(inorder[0]),
         high=float(inorder[-1]),
     )
-    if not ordered:
+    if not how.ordered:
         return track
     return replace(track, effects=tuple(design_effect(score[places]) for score in track.scores))
 
 
-def _categorical(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001, ARG001
+def _categorical(name: str, column: Column, how: How) -> Feature:
     found = columns.words(column)
     _refuse(name, "one word per row", found.refused, found.example)
     counted = Counter(word[: columns.LONGEST] for word in found.values if word is not None)
@@ -149,14 +157,14 @@ def _categorical(name: str, column: Column, bins: int, ordered: bool) -> Feature
     if len(names) > MOST_LEVELS:
         kept[REST] = sum(counted.values()) - sum(kept.values())
     levels = Levels(tuple(kept), tuple(kept.values()), rare=sum(count == 1 for count in counted.values()))
-    if ordered and kept:
+    if how.ordered and kept:
         levels = Levels(levels.names, levels.counts, levels.rare, _effect(found, levels))
     return Feature(
         name=name,
         kind="categorical",
         rows=sum(counted.values()),
         missing=sum(word is None for word in found.values),
-        missing_effect=_missing_effect(found) if ordered else 1.0,
+        missing_effect=_missing_effect(found) if how.ordered else 1.0,
         levels=levels,
     )
 
@@ -172,7 +180,7 @@ def _missing_effect(found: Words) -> float:
     return design_effect(np.array([word is None for word in found.values], dtype=np.float64))
 
 
-def _text(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001
+def _text(name: str, column: Column, how: How) -> Feature:
     found = columns.words(column)
     _refuse(name, "one text per row", found.refused, found.example)
     present = [text for text in found.values if text is not None]
@@ -182,13 +190,13 @@ def _text(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # no
         kind="text",
         rows=len(present),
         missing=len(found.values) - len(present),
-        missing_effect=_missing_effect(found) if ordered else 1.0,
-        tracks=tuple(_tracks(series, bins, ordered=ordered)),
+        missing_effect=_missing_effect(found) if how.ordered else 1.0,
+        tracks=tuple(_tracks(series, how)),
         cloud=cloud(bag(present), directions=False) if present else None,
     )
 
 
-def _embedding(name: str, column: Column, bins: int, ordered: bool) -> Feature:  # noqa: FBT001
+def _embedding(name: str, column: Column, how: How) -> Feature:
     matrix, whole, refused = columns.vectors(column)
     _refuse(name, "as many numbers in every row", refused, next((row for row in column if row is not None), None))
     kept = matrix[whole]
@@ -202,8 +210,8 @@ def _embedding(name: str, column: Column, bins: int, ordered: bool) -> Feature: 
         kind="embedding",
         rows=len(kept),
         missing=len(matrix) - len(kept),
-        missing_effect=design_effect((~whole).astype(np.float64)) if ordered else 1.0,
-        tracks=tuple(_tracks(series, bins, ordered=ordered)),
+        missing_effect=design_effect((~whole).astype(np.float64)) if how.ordered else 1.0,
+        tracks=tuple(_tracks(series, how)),
         cloud=seen,
     )
 
@@ -212,6 +220,5 @@ def _refuse(name: str, expected: str, refused: int, example: object) -> None:
     if refused:
         shown = repr(example)
         shown = shown if len(shown) <= 40 else shown[:40] + "..."
-        raise ColumnsError(
-            f"column {name!r}: found {shown} and no number of {refused} rows, expected {expected}"
-        ) from None
+        more = f" and {refused - 1} like it" if refused > 1 else ""
+        raise ColumnsError(f"column {name!r}: found {shown}{more}, expected {expected}")

@@ -1,4 +1,4 @@
-"""What the values of each feature say against chance: a p-value, the effects by name, and whether one is large enough."""
+"""What the values of each feature say: a p-value, the effects by name, and whether one is large enough to matter."""
 
 from __future__ import annotations
 

@@ -134,10 +134,10 @@ class Combined(NamedTuple):
 
 
 def combined(parts: Mapping[str, float], *, labels: bool = False) -> Combined:
-    """Return what several shares say together: `1 - (1 - a)(1 - b)...`, so that each part can raise it and none lower it.
+    """Return what several shares say together: `1 - (1 - a)(1 - b)...`, which each part can raise and none can lower.
 
-    It is called concept drift only where `labels` are among what the parts come from. Raises PerformanceError for a part
-    outside of 0 to 1.
+    It is called concept drift only where `labels` are among what the parts come from. Raises PerformanceError for a
+    part outside of 0 to 1.
     """
     left = 1.0
     for name, part in parts.items():

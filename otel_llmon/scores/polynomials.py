@@ -30,9 +30,9 @@ def ranks(counts: Floats) -> Floats:
 def scores(counts: Floats) -> Floats:
     """Return a row per degree, a column per bin: orthonormal under the reference's own counts.
 
-    Location and scale are those of the normal scores, which lose nothing where values are normal, up to CLIPPED; skew and
-    kurtosis those of the ranks, which do not grow in the tails. There is one degree less than there are bins that hold
-    anything; what is missing is zero.
+    Location and scale are those of the normal scores, which lose nothing where values are normal, up to CLIPPED; skew
+    and kurtosis those of the ranks, which do not grow in the tails. There is one degree less than there are bins that
+    hold anything; what is missing is zero.
     """
     found = np.zeros((DEGREES, len(counts)))
     degrees = min(int((counts > 0).sum()) - 1, DEGREES)
@@ -71,7 +71,8 @@ def contrasts(counts: Floats) -> Floats:
 
 def normal_steps(counts: Floats) -> Ints:
     """Return each bin's place on the normal scale, in whole steps: sums of products are then exact."""
-    return np.clip(np.rint(_normal(counts) * STEPS), -MOST, MOST).astype(np.int64)
+    steps: Ints = np.clip(np.rint(_normal(counts) * STEPS), -MOST, MOST).astype(np.int64)
+    return steps
 
 
 def tails(counts: Floats) -> tuple[int, int]:

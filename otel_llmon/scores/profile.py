@@ -36,8 +36,8 @@ class Profile:
     """
 
     __slots__ = (
-        "clouds", "counts", "highs", "levels", "lows", "named", "pairs", "plan", "products", "reference", "rows", "strays",
-        "tallies", "totals", "unknown",
+        "clouds", "counts", "highs", "levels", "lows", "named", "pairs", "plan", "products", "reference", "rows",
+        "strays", "tallies", "totals", "unknown",
     )  # fmt: skip
 
     def __init__(self, reference: Reference) -> None:
@@ -76,9 +76,10 @@ class Profile:
         """
         found = columns.read(table)
         rows = len(next(iter(found.values()))) if found else 0
-        for start in range(0, rows, PART):
-            part = found if rows <= PART else {name: column[start : start + PART] for name, column in found.items()}
-            count(self, part, min(PART, rows - start))
+        with np.errstate(over="ignore"):  # a distance beyond all numbers is far, and counts as that
+            for start in range(0, rows, PART):
+                part = found if rows <= PART else {name: column[start : start + PART] for name, column in found.items()}
+                count(self, part, min(PART, rows - start))
 
     def add_matrix(self, values: Floats) -> None:
         """Count rows of numbers, NaN for none: a column for each of the reference's `numeric` features, in their order.
@@ -89,8 +90,9 @@ class Profile:
             raise columns.ColumnsError(
                 f"an array of shape {values.shape}: expected rows by {len(self.reference.numeric)} numeric features"
             )
-        for start in range(0, len(values), BLOCK):
-            count_matrix(self, values[start : start + BLOCK])
+        with np.errstate(over="ignore"):
+            for start in range(0, len(values), BLOCK):
+                count_matrix(self, values[start : start + BLOCK])
 
     def __add__(self, other: Profile) -> Profile:
         if not isinstance(other, Profile):

@@ -15,7 +15,7 @@ from otel_llmon.scores.binning import BINS
 from otel_llmon.scores.columns import HUGE, Column, ColumnsError, Floats
 from otel_llmon.scores.correlation import MOST, Correlation
 from otel_llmon.scores.correlation import correlation as correlate
-from otel_llmon.scores.features import KINDS, Feature, Track, feature
+from otel_llmon.scores.features import KINDS, Feature, How, Track, feature
 from otel_llmon.scores.plans import Plan
 from otel_llmon.scores.stacks import Stack, stack
 
@@ -39,7 +39,7 @@ class Reference:
     correlation: Correlation | None = None
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913  # an option each
         cls,
         table: Any,
         *,
@@ -54,16 +54,17 @@ class Reference:
         """Return the reference of a table: columns by name, a frame of pandas, Arrow or polars, a matrix, or mappings.
 
         `kinds` says what a column is where that cannot be seen: "numeric", "categorical", "text" or "embedding". Say
-        `ordered=False` for rows that do not stand in the order of time, and `correlation=False` where it does not matter
-        which features go together. Raises ColumnsError for what is no table.
+        `ordered=False` for rows that do not stand in the order of time, and `correlation=False` where it does not
+        matter which features go together. Raises ColumnsError for what is no table.
         """
         found = columns.read(table)
         rows = _rows(found)
         chosen = _kinds(found, kinds or {})
         if not 2 <= bins <= 100:
             raise ColumnsError(f"bins={bins}: expected 2 to 100")
-        features = tuple(feature(name, column, chosen[name], bins, ordered=ordered) for name, column in found.items())
-        pairs = _correlation(features, found) if correlation else None
+        with np.errstate(over="ignore"):  # a distance beyond all numbers is far, and counts as that
+            features = tuple(feature(name, column, chosen[name], How(bins, ordered)) for name, column in found.items())
+            pairs = _correlation(features, found) if correlation else None
         return cls(features, rows, ordered, model, version, created, pairs)
 
     def save(self, path: str | Path) -> None:

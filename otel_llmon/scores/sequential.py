@@ -1,15 +1,16 @@
 """Watching without end: a score that may be looked at after every window, and does not alarm for having been looked at.
 
-For every feature bets are placed on how its bins could move: each score, in both directions, by five sizes. A bet's wealth
-does not grow on average while nothing has changed, whatever the features have to do with each other. It is added up
-after Shiryaev and Roberts, so that a change is found whenever it begins; the mean over all bets alarms once in `target`
-windows or less often (Shin, Ramdas, Rinaldo: E-detectors).
+For every feature bets are placed on how its bins could move: each score, in both directions, by several sizes. A bet's
+wealth does not grow on average while nothing has changed, whatever the features have to do with each other. It is added
+up after Shiryaev and Roberts, so that a change is found whenever it begins; the mean over all bets alarms once in
+`target` windows or less often (Shin, Ramdas, Rinaldo: E-detectors).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import log10
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Detector:
     @property
     def alarm(self) -> bool:
         """Return whether the evidence is worth an alarm now."""
-        return self.score >= np.log10(self.target)
+        return self.score >= log10(self.target)
 
     @property
     def score(self) -> float:
@@ -109,7 +110,7 @@ class Detector:
 
 
 def _mean(wealth: Floats, stakes: Floats) -> float:
-    """Return the decimal logarithm of the mean wealth, each bet's weighed by its stake; natural logarithms are given."""
+    """Return the decimal logarithm of the mean wealth by the bets' stakes; natural logarithms are given."""
     most = float(wealth.max(initial=-np.inf))
     if not np.isfinite(most):
         return -np.inf

@@ -55,8 +55,8 @@ def kolmogorov(distance: Floats, rows: Floats, mass: Floats) -> Floats:
 def shares(found: Floats, rows: Floats, before: Floats, rows_before: Floats) -> Floats:
     """Return how likely `found` of `rows` and `before` of `rows_before` come from one share.
 
-    Given how many there are in both, the window's are binomial: exact for rare ones, and what is rarer than chance counts
-    like what is more frequent. Half of what is as likely as seen is taken (mid-p). 1 where there are none, or only such.
+    Given how many there are in both, the window's are binomial: exact for rare ones. Fewer count like more, and half of
+    what is as likely as seen is taken (mid-p). 1 where there are none, or only such.
     """
     betainc = special().betainc
     both, share = found + before, rows / (rows + rows_before)
@@ -73,8 +73,8 @@ def shares(found: Floats, rows: Floats, before: Floats, rows_before: Floats) -> 
 def together(p: Floats, valid: Flags | None = None, weights: Floats | None = None) -> Floats:
     """Return one p-value for each row's (Cauchy combination: dependence between them does not matter much).
 
-    What is not `valid` is left out; a row without any is 1. What is likelier than CALM counts like it: that few rows had
-    nothing to say must not speak against what the others say.
+    What is not `valid` is left out; a row without any is 1. What is likelier than CALM counts like it: that few rows
+    had nothing to say must not speak against what the others say.
     """
     weight = np.ones_like(p) if weights is None else np.broadcast_to(weights, p.shape)
     if valid is not None:
@@ -89,8 +89,8 @@ def together(p: Floats, valid: Flags | None = None, weights: Floats | None = Non
 def discoveries(p: Floats, rate: float = 0.05, table: float = 0.005) -> Flags:
     """Return which of many p-values are discoveries, of which a share of `rate` or less is expected to be false.
 
-    Benjamini and Hochberg's steps, each lower by the same: where nothing at all has changed, one of `1 / table` tables has
-    a discovery, and not one of `1 / rate` as with the plain steps. What many features share is found as before.
+    Benjamini and Hochberg's steps, each lower by the same: where nothing at all has changed, one of `1 / table` tables
+    has a discovery, and not one of `1 / rate` as with the plain steps. What many features share is found as before.
     """
     count = len(p)
     if not count:

@@ -1,4 +1,4 @@
-"""All tracks of a reference in arrays of one shape, so that a window is compared in few steps however many there are."""
+"""All tracks of a reference in arrays of one shape: a window is compared in few steps, however many there are."""
 
 from __future__ import annotations
 
