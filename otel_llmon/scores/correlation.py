@@ -19,6 +19,8 @@ BLOCK = 1024
 """Rows whose products add up exactly in single precision: 100 x 100 x 1,024 is below 2^24."""
 HIGHEST = 0.9999
 """Correlations beyond are taken for it: two columns of the same have no deviation."""
+GUESSED = 8
+"""By how much the reciprocal of a variance from so many rows is too large on average, times the rows."""
 SMALLEST = 50
 """Rows below which a pair says nothing."""
 SEEN, SEEN_ALL = 1_000, 8_000_000
@@ -124,7 +126,8 @@ def compared(reference: Correlation, seen: Floats, pairs: Ints) -> tuple[Floats,
     before = np.clip(np.array(reference.values), -HIGHEST, HIGHEST)
     apart = np.arctanh(np.clip(seen[reference.upper], -HIGHEST, HIGHEST)) - np.arctanh(before)  # less skewed (Fisher)
     apart = np.where(enough, apart * (1 - before**2), 0.0)
-    z = apart / np.sqrt(np.array(reference.variance) * (1 / np.maximum(size, 1) + 1 / max(reference.rows, 1)))
+    variance = np.array(reference.variance) * (1 + GUESSED / max(reference.rows, 1))
+    z = apart / np.sqrt(variance * (1 / np.maximum(size - 3, 1) + 1 / max(reference.rows - 3, 1)))
     count = int(enough.sum())
     if not count:
         return z, 1.0
