@@ -155,7 +155,7 @@ def test_binned_distances_never_exceed_the_exact_ones_by_much(seed, shift, scale
     if shape == "normal":
         spread = reference["x"].tracks[0].spread
         true = Sample.of(values).wasserstein(Sample.of(moved)) / spread
-        assert found.scores["wasserstein"] <= true + 0.02
+        assert found.scores["wasserstein"] <= 1.05 * true + 0.02
         assert found.scores["wasserstein"] >= abs(found.scores["shift"])
         assert found.scores["shift"] == pytest.approx((moved.mean() - values.mean()) / spread, abs=0.01)
 
@@ -175,6 +175,35 @@ def test_values_have_no_unit(seed, power, shape):
     )
     assert one.p_value == pytest.approx(other.p_value, rel=1e-9)
     assert dict(one.scores) == pytest.approx(dict(other.scores), rel=1e-9, abs=1e-12)
+
+
+def test_distances_of_chance_are_none():
+    """PSI of windows that changed in nothing is zero on average, and their p-values are spread evenly."""
+    rng = np.random.default_rng(12)
+    reference = Reference.fit(rng.lognormal(size=(2000, 20)), ordered=False)
+    found = [one for _ in range(40) for one in compare(Profile.of(rng.lognormal(size=(100, 20)), reference)).judged]
+    psi = np.array([one.scores["psi"] for one in found])
+    assert abs(psi.mean()) < 0.35 * psi.std(), "without the correction it is four deviations"
+    assert np.mean([one.scores["ks"] for one in found]) == pytest.approx(0.08, abs=0.02)
+    assert 0.44 < np.mean([one.p_value for one in found]) < 0.56
+
+
+def test_what_a_single_test_says_is_calibrated():
+    """Location, tails, Kolmogorov-Smirnov and chi-square, each by itself: 5 % below 5 %, and 1 % below 1 %."""
+    rng = np.random.default_rng(13)
+    before = rng.multinomial(20_000, np.full(20, 0.05), size=2000).astype(float)
+    now = rng.multinomial(500, np.full(20, 0.05), size=2000).astype(float)
+    rows = np.full(2000, 1 / (1 / 500 + 1 / 20_000))
+    found = {
+        "chi-square": significance.chi_square(*distances.chi_square(now, before)),
+        "kolmogorov": significance.kolmogorov(distances.ks(now, before), rows, np.full(2000, 0.05)),
+        "shares": significance.shares(now[:, 0], np.full(2000, 500.0), before[:, 0], np.full(2000, 20_000.0)),
+    }
+    for p in found.values():
+        assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.02)
+        assert np.mean(p < 0.01) == pytest.approx(0.01, abs=0.008)
+    assert significance.discoveries(np.array([3e-4] + [0.5] * 99)).sum() == 0, "alone it is not worth an alarm"
+    assert significance.discoveries(np.array([4e-5] + [0.5] * 99)).sum() == 1
 
 
 @given(st.lists(st.floats(0, 1), max_size=40), st.floats(0, 1))
@@ -398,10 +427,9 @@ def test_rows_that_follow_each_other_count_as_fewer():
     assert naive > 0.3
 
 
-@given(st.integers(0, 2**32))
-def test_independent_rows_count_fully(seed):
-    """The noise of an estimate costs no power."""
-    assert design_effect(np.random.default_rng(seed).standard_normal(1000)) < 1.4
+def test_independent_rows_count_fully():
+    """The noise of an estimate costs no power: whatever shows no dependence has none."""
+    assert {design_effect(np.random.default_rng(seed).standard_normal(1000)) for seed in range(300)} == {1.0}
 
 
 @pytest.mark.row("DR7")

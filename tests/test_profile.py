@@ -46,11 +46,6 @@ def part(table, rows):
     return {name: [column[row] for row in rows] for name, column in table.items()}
 
 
-def put_together(one, other):
-    """Return the rows of two tables as those of one."""
-    return {name: [*one[name], *other[name]] for name in one}
-
-
 rows = st.fixed_dictionaries(
     {
         "size": ANY | st.none() | st.text(max_size=2),
@@ -77,6 +72,20 @@ def test_the_profile_of_two_windows_is_the_sum_of_both(one, other):
     assert both == Profile.of(as_columns(one), REFERENCE) + Profile.of(as_columns(other), REFERENCE)
     assert both == Profile.of(as_columns(other), REFERENCE) + Profile.of(as_columns(one), REFERENCE)
     assert both.rows == len(one) + len(other)
+
+
+@settings(max_examples=30)
+@given(st.lists(rows, min_size=2, max_size=12), st.sets(st.sampled_from(["size", "price", "colour", "vector"])))
+def test_columns_that_are_not_there_or_not_known_are_added_too(found, gone):
+    """What looks like one of those that are missing is counted as if it were, in every part."""
+    table = {name: column for name, column in as_columns(found).items() if name not in gone}
+    table["stranger"] = ["red" if len(str(value)) % 2 else "mauve" for value in table["stranger"]]
+    table["other"] = list(range(len(found)))
+    both = Profile.of(table, REFERENCE)
+    middle = len(found) // 2
+    parts = [part(table, range(middle)), part(table, range(middle, len(found)))]
+    assert both == Profile.of(parts[0], REFERENCE) + Profile.of(parts[1], REFERENCE)
+    assert {name for name, _ in both.strays} >= gone & {"size", "price", "colour"}
 
 
 @settings(max_examples=40)

@@ -125,8 +125,7 @@ def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:
         if name == feature.name and seen.sum() >= FEWEST:
             now = seen.astype(np.float64)[None]
             p = significance.chi_square(*distances.chi_square(now, before))
-            bins = np.array([float(now.shape[1])])
-            apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before.sum(axis=1), bins)
+            apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before)
             if p[0] > limits.table or apart[0] < limits.psi:
                 return other
     return ""

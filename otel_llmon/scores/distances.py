@@ -11,6 +11,8 @@ from otel_llmon.scores.columns import Floats
 
 HALF = 0.5
 """Added to every bin, so that an empty one has a logarithm."""
+RARE = 8.0
+"""Rows below which a bin's part in an index is not that of a large one."""
 ENOUGH = 8.0
 """Rows that a bin of chi-square is to expect of the smaller sample."""
 
@@ -35,9 +37,31 @@ def psi(rows: Floats, before: Floats, bins: Floats | None = None) -> Floats:
     return found
 
 
-def psi_by_chance(rows: Floats, before: Floats, bins: Floats) -> Floats:
-    """Return what the index is on average where nothing has changed: `bins - 1` by so many rows."""
-    return np.maximum(bins - 1, 0) * (1 / np.maximum(rows, 1) + 1 / np.maximum(before, 1))
+def psi_by_chance(rows: Floats, before: Floats, bins: Floats | None = None) -> Floats:
+    """Return what the index is on average where nothing has changed; `rows` is how many the window has.
+
+    A bin of many rows adds one part in `rows` and one in those of the reference, but for its own share. Of a rarer one
+    all numbers of rows are gone through that it may have by chance, each with half a row added.
+    """
+    there = np.ones_like(before) if bins is None else bins
+    some, total = np.maximum(rows, 1.0)[..., None], np.maximum(before.sum(axis=-1, keepdims=True), 1.0)
+    added = HALF * there.sum(axis=-1, keepdims=True)
+    share, whole = before / total, some + added
+    parts = there * (1 - share) * (some / whole**2 + total / (total + added) ** 2)
+    expected, smoothed = some * share, whole * (before + HALF) / (total + added)
+    rare = np.nonzero((expected < RARE) & (there > 0))
+    parts[rare] = _by_chance(expected[rare], smoothed[rare]) / np.broadcast_to(whole, parts.shape)[rare]
+    found: Floats = parts.sum(axis=-1)
+    return found
+
+
+def _by_chance(expected: Floats, smoothed: Floats) -> Floats:
+    """Return the mean of a rare bin's part in the index, times the rows, its rows being Poisson's."""
+    likely, found = np.exp(-expected), np.zeros_like(expected)
+    for count in range(4 * int(RARE)):
+        found += likely * (count + HALF - smoothed) * np.log((count + HALF) / smoothed)
+        likely = likely * expected / (count + 1)
+    return found
 
 
 def wasserstein(rows: Floats, before: Floats, centroids: Floats) -> Floats:

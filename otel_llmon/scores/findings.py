@@ -95,7 +95,7 @@ def _of_levels(profile: Profile, feature: Feature, limits: Limits) -> Finding:
     statistic, freedom = distances.chi_square(now, before)
     p = significance.chi_square(statistic / levels.effect, freedom)
     there = (now + before > 0).astype(np.float64)
-    by_chance = distances.psi_by_chance(now.sum(axis=1), before.sum(axis=1), there.sum(axis=1))
+    by_chance = distances.psi_by_chance(now.sum(axis=1), before, there)
     moved = np.abs(now / now.sum() - before / before.sum())
     scores = {
         "psi": float((distances.psi(now, before, there) - by_chance)[0]),

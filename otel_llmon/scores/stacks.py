@@ -84,8 +84,8 @@ class Stack:
         ]
         moved = np.divide(totals / some - self.means, self.units, out=np.zeros_like(rows), where=self.units > 0)
         apart = np.maximum(distances.wasserstein(now, self.counts, self.centroids), np.abs(moved))
-        bins = self.there.sum(axis=1)
-        psi = distances.psi(now, self.counts, self.there) - distances.psi_by_chance(some, self.rows, bins)
+        by_chance = distances.psi_by_chance(some, self.counts, self.there)
+        psi = distances.psi(now, self.counts, self.there) - by_chance
         return Judged(
             rows,
             ks,
