@@ -165,11 +165,9 @@ def continuous(*, quick: bool) -> Iterator[Job]:
         for number in range(1 if quick else 12):
             length = 100 if quick else 2_000
             yield Job(f"nothing {before} #{number}", lambda rng, b=before, n=length: _watched(rng, b, NO_SHIFT, n))
-    for name, count, shift, scale in SHIFTS:
+    for change in SHIFTS:
         for number in range(1 if quick else 20):
-            yield Job(
-                f"{name} #{number}", lambda rng, f=count, s=shift, x=scale: _watched(rng, 100_000, f, s, x, 1_000)
-            )
+            yield Job(f"{change.name} #{number}", lambda rng, c=change: _watched(rng, 100_000, c, 1_000))
 
 
 class Shift(NamedTuple):

@@ -367,6 +367,11 @@ def test_features_that_begin_to_go_together_are_found():
     assert other.changed
     assert other.correlation.pair == ("2", "3")
     assert other.correlation.now - other.correlation.before == pytest.approx(0.5, abs=0.1)
+    holes = table(1000, 0.0)
+    holes[rng.random(1000) < 0.4, 1] = np.nan
+    known = compare(Profile.of(holes, reference)).correlation
+    assert not known.changed, "pairs are as many as have both values"
+    assert compare(Profile.of(holes[:40], reference)).correlation is None, "too few rows to say anything"
 
 
 def test_features_that_go_together_do_not_alarm_by_that():
@@ -380,6 +385,14 @@ def test_features_that_go_together_do_not_alarm_by_that():
     found = [compare(Profile.of(table(300), reference)).correlation.p_value for _ in range(60)]
     assert sum(p < 0.01 for p in found) <= 4
     assert 0.2 < np.mean(found) < 0.8
+
+
+def test_many_pairs_of_few_rows_do_not_alarm_together():
+    """2,000 pairs of independent features in windows of 80 rows: p-values are spread evenly."""
+    rng = np.random.default_rng(14)
+    reference = Reference.fit(rng.standard_normal((2000, 64)), ordered=False)
+    found = [compare(Profile.of(rng.standard_normal((80, 64)), reference)).correlation.p_value for _ in range(60)]
+    assert 0.32 < np.mean(found) < 0.65
 
 
 @pytest.mark.parametrize("rows", [100, 1000])
