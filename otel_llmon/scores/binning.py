@@ -63,9 +63,10 @@ class Binning:
             return np.clip(codes(values, self.origin, self.unit), 0, CELLS - 1)
         return wide(values - self.origin, self.base)
 
-    def bins(self, values: Floats) -> tuple[Ints, int]:
-        """Return the bins of finite values, and the sum of the values in whole units."""
-        found = codes(values, self.origin, self.unit)
+    def bins(self, values: Floats, ends: tuple[float, float] | None = None) -> tuple[Ints, int]:
+        """Return the bins of finite values, and the sum of the values in whole units; `ends` are their extremes."""
+        near = ends is not None and all(abs((end - self.origin) * self.unit) < FAR for end in ends)
+        found = codes(values, self.origin, self.unit, near=near)
         total = int(np.add.reduce(found))
         if self.grid == "even":
             return self.table.take(found, mode="clip"), total
@@ -74,20 +75,28 @@ class Binning:
         return np.searchsorted(np.asarray(self.edges), values, side="left").astype(np.int64), total
 
 
-def codes(values: Floats, origin: float | Floats, unit: float | Floats) -> Ints:
-    """Return values in whole units from an origin; whole numbers add up alike in every order."""
+def codes(values: Floats, origin: float | Floats, unit: float | Floats, *, near: bool = False) -> Ints:
+    """Return values in whole units from an origin; whole numbers add up alike in every order.
+
+    Nobody who knows that all are `near` has to pay for those that are too far away for a whole number.
+    """
     scaled = np.subtract(values, origin)
     np.multiply(scaled, unit, out=scaled)
-    np.minimum(scaled, FAR, out=scaled)
-    np.maximum(scaled, -FAR, out=scaled)
+    if not near:
+        np.minimum(scaled, FAR, out=scaled)
+        np.maximum(scaled, -FAR, out=scaled)
     return scaled.astype(np.int64)
 
 
 def wide(distances: Floats, base: int | Ints) -> Ints:
-    """Return cells that are finest around zero: a float's own exponent and first digits, below zero mirrored."""
-    bits = distances.view(np.int64)
-    sign = bits >> 63
-    steps = (bits & LIMITS.max) >> SHIFT
+    """Return cells that are finest around zero: a float's own exponent and first digits, below zero mirrored.
+
+    The distances are used up: the cells take their place.
+    """
+    steps = distances.view(np.int64)
+    sign = steps >> 63
+    steps &= LIMITS.max
+    steps >>= SHIFT
     steps -= base
     np.maximum(steps, 0, out=steps)
     np.minimum(steps, CELLS // 2 - 1, out=steps)

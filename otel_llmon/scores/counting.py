@@ -103,7 +103,7 @@ def _numeric(profile: Profile, place: int, column: Column, pairs: Pairs) -> None
 
 
 def _count_track(profile: Profile, track: int, values: Floats, low: float, high: float) -> Ints:
-    bins, total = profile.reference.tracks[track].binning.bins(values)
+    bins, total = profile.reference.tracks[track].binning.bins(values, (float(low), float(high)))
     counts = profile.counts[track]
     counts += np.bincount(bins, minlength=len(counts))
     profile.totals[track] += total

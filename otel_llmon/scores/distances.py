@@ -58,7 +58,8 @@ def psi_by_chance(rows: Floats, before: Floats, bins: Floats | None = None) -> F
 def _by_chance(expected: Floats, smoothed: Floats) -> Floats:
     """Return the mean of a rare bin's part in the index, times the rows, its rows being Poisson's."""
     likely, found = np.exp(-expected), np.zeros_like(expected)
-    for count in range(4 * int(RARE)):
+    most = float(expected.max(initial=0.0))
+    for count in range(int(most + 6 * most**0.5) + 4):
         found += likely * (count + HALF - smoothed) * np.log((count + HALF) / smoothed)
         likely = likely * expected / (count + 1)
     return found
