@@ -31,7 +31,7 @@ def series(row: Metric) -> str:
         words.append(unit)
     if row.kind == "counter":
         words.append("total")
-    elif row.unit == "1" and row.kind in ("gauge", "updowncounter"):
+    elif row.unit == "1" and row.kind == "gauge":
         words.append("ratio")
     return "_".join(words)
 
