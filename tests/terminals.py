@@ -18,8 +18,14 @@ from processes import until
 
 CTRL_C = b"\x03"
 
-# the program must lead a session to have a terminal; pty.fork() would fork this process with its threads
-_LEAD = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+# The program must lead a session to have a terminal; pty.fork() would fork this process with its threads.
+# That its window is closed is told to it also where whoever runs the tests has said to ignore that.
+_LEAD = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Terminal:
