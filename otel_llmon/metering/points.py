@@ -51,11 +51,10 @@ class Points:
     def readings(self) -> list[Metric]:
         """Return what sources report, where the SDK does not see it: cumulative, as `takes_readings` says."""
         now = time.time_ns()
-        starts = {origin: self._began(origin) for origin in ("start", "process", "boot")}
         found = []
         for instrument, readings in metering.handed_over():
             row = instrument.row
-            start = None if row.kind == "gauge" else starts[row.since]
+            start = None if row.kind == "gauge" else self._began(row.since)
 
             def point(value: float, attributes: Any, start: int | None = start) -> NumberDataPoint:
                 made = object.__new__(NumberDataPoint)  # its constructor's own guard takes most of the time

@@ -52,20 +52,18 @@ def total(found: Any, name: str) -> float | None:
 
 def initial(found: Any, name: str) -> float:
     """Return how many items an earlier run has done."""
-    number = _number(found, f"progress {name!r}: initial")
-    if number is None or not 0 <= number <= MOST:
-        what = f"initial={values.shown(number)}: {_expected(number)}"
-        telemetry.warn_once("progress %r: %s; going on from 0", name, what)
-        return 0
-    return number
+    return _counted(found, "initial", name, "progress %r: %s; going on from 0")
 
 
 def amount(found: Any, what: str, name: str) -> float:
     """Return a number of items or tokens to count; 0 where it cannot be counted."""
+    return _counted(found, what, name, "progress %r: %s; not counted")
+
+
+def _counted(found: Any, what: str, name: str, message: str) -> float:
     number = _number(found, f"progress {name!r}: {what}")
     if number is None or not 0 <= number <= MOST:
-        what = f"{what}={values.shown(number)}: {_expected(number)}"
-        telemetry.warn_once("progress %r: %s; not counted", name, what)
+        telemetry.warn_once(message, name, f"{what}={values.shown(number)}: {_expected(number)}")
         return 0
     return number
 
