@@ -44,7 +44,6 @@ def verdict(table, name="n0", reference=REFERENCE):
     return compare(Profile.of(table, reference)).features[name]
 
 
-@pytest.mark.row("DR2")
 @given(SAMPLES, SAMPLES)
 def test_exact_kolmogorov_smirnov_is_scipys(reference, values):
     """Statistic and exact p-value, ties and all."""
@@ -238,7 +237,6 @@ ODD = {
 }
 
 
-@pytest.mark.row("DR16")
 @pytest.mark.parametrize("name", ODD)
 def test_every_odd_window_has_a_verdict_of_its_own(name):
     """Never an exception, and never the verdict that nothing has changed."""
@@ -254,7 +252,6 @@ def test_every_verdict_is_met_in_these_tests():
     assert set(ODD) == {found.value for found in Verdict}
 
 
-@pytest.mark.row("DR16")
 def test_one_missing_value_changes_nothing():
     """The result is that of the window without it."""
     values = window()["n0"]
@@ -285,7 +282,6 @@ def test_values_that_are_missing_no_longer_are_a_change_too():
     assert verdict(again, "a", reference).verdict is Verdict.STABLE
 
 
-@pytest.mark.row("DR8")
 def test_one_feature_of_twenty_that_moved_is_found_and_no_other():
     """By a standard deviation, in a window of 200 rows; the share of changed features says one of twenty."""
     rng = np.random.default_rng(4)
@@ -445,7 +441,6 @@ def test_independent_rows_count_fully():
     assert {design_effect(np.random.default_rng(seed).standard_normal(1000)) for seed in range(300)} == {1.0}
 
 
-@pytest.mark.row("DR7")
 def test_a_better_model_has_not_drifted():
     """From 80 % to 95 % right is no drift, from 95 % to 80 % is; so for an error that should be low."""
     better, worse = performance(Share(800, 1000), Share(190, 200)), performance(Share(950, 1000), Share(160, 200))
@@ -472,7 +467,6 @@ def test_concept_drift_needs_labels_and_is_about_what_a_prediction_means():
     assert concept({}, before).drifted is None
 
 
-@pytest.mark.row("DR9")
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=5))
 def test_a_combined_score_is_made_of_its_parts(parts):
     """Between 0 and 1, never below any part, and computed again from what it returns."""

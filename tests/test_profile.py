@@ -222,7 +222,6 @@ def test_a_reference_of_every_kind_survives_a_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["reference.json"]
 
 
-@pytest.mark.row("DR14")
 def test_another_process_computes_the_same_profile_from_the_file(tmp_path):
     """After a restart, and with another seed for Python's hashes, scores are what they were."""
     path, window = tmp_path / "reference.json", mixed(np.random.default_rng(5), 200)
