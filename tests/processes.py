@@ -29,6 +29,7 @@ class Program:
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         self.environ |= {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_LLMON_EXIT_TIMEOUT": "20",  # what else this machine is busy with is not the tests' matter
             "PYTHONPATH": f"{PROGRAMS}{os.pathsep}{folder}",
             "PYTHONWARNINGS": "ignore:This process:DeprecationWarning",  # of a fork beside threads, since Python 3.12
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",

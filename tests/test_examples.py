@@ -149,13 +149,6 @@ def trees(spans):
     return list(lines.values())
 
 
-@pytest.fixture
-def program(program):
-    """A program that takes its time to send what is left: what this machine is busy with is not the tests' matter."""
-    program.environ["OTEL_LLMON_EXIT_TIMEOUT"] = "30"
-    return program
-
-
 @pytest.fixture(params=["sink", "viewer"])
 def kept(request, tmp_path):
     """A place that takes telemetry and tells what arrived."""

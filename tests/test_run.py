@@ -29,7 +29,6 @@ def quiet(program, tmp_path):
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "HOME": str(tmp_path),
-        "OTEL_LLMON_EXIT_TIMEOUT": "30",  # what this machine is busy with is not the test's matter
         "TERM": "xterm",
         "COLUMNS": "200",
     }
