@@ -113,13 +113,17 @@ def _chosen(only: str | None) -> list[list[Figure]]:
 
 def _measure(console: Console, groups: Sequence[Sequence[Figure]], rounds: int) -> list[Result]:
     """Measure group by group: rounds stay short, so that a change of the machine's speed meets both sides alike."""
-    sides = [{side for figure in figures for side in (figure.ours, figure.peer) if side} for figures in groups]
+    sides = [
+        {timing.YARDSTICK} | {side for figure in figures for side in (figure.ours, figure.peer) if side}
+        for figures in groups
+    ]
     total = sum(min(rounds, sampler.most or rounds) for samplers in sides for sampler in samplers)
-    samples: dict[timing.Sampler, list[float]] = {}
+    results = []
     with _bar(console, "figures", total) as step:
-        for samplers in sides:
-            samples |= timing.measure(samplers, rounds, step)
-    return [Result.of(figure, samples) for figures in groups for figure in figures]
+        for figures, samplers in zip(groups, sides, strict=True):
+            samples = timing.measure(samplers, rounds, step)
+            results += [Result.of(figure, samples) for figure in figures]
+    return results
 
 
 class _bar:  # noqa: N801  # reads as the function that it is

@@ -9,9 +9,8 @@ from itertools import repeat
 from typing import Any
 
 from benchmarks.figures import MICROSECOND, Figure
-from benchmarks.phases import Nothing
 from benchmarks.scenes import pipeline
-from benchmarks.timing import Loop
+from benchmarks.timing import Loop, Nothing
 from otel_llmon import Breaker
 
 AWAITED = 1000

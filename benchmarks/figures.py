@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.timing import Sampler, Spread
+from benchmarks.timing import YARD, YARDSTICK, Loop, Sampler, Spread
 
 MICROSECOND, MILLISECOND, SECOND = 1e3, 1e6, 1e9
 """In nanoseconds, as every duration here."""
@@ -15,7 +15,10 @@ MICROSECOND, MILLISECOND, SECOND = 1e3, 1e6, 1e9
 
 @dataclass(frozen=True)
 class Figure:
-    """`ours` is to cost at most `times` what `peer` costs, plus `plus`; where both are None it only informs."""
+    """`ours` is to cost at most `times` what `peer` costs, plus `plus`; where both are None it only informs.
+
+    Where `ours` is a loop, `plus` is time of a machine on which the yardstick takes a YARD.
+    """
 
     name: str
     ours: Sampler
@@ -36,11 +39,15 @@ class Result:
     figure: Figure
     ours: list[float]
     peer: list[float]
+    pace: list[float]
+    """How slow the machine was, 1.0 where the yardstick took a YARD."""
 
     @classmethod
     def of(cls, figure: Figure, samples: Mapping[Sampler, list[float]]) -> Result:
         """Return the figure's result from what all samplers gave."""
-        return cls(figure, samples[figure.ours], samples[figure.peer] if figure.peer else [])
+        ours, peer = samples[figure.ours], samples[figure.peer] if figure.peer else []
+        timed = isinstance(figure.ours, Loop)
+        return cls(figure, ours, peer, [yard / YARD for yard in samples[YARDSTICK]] if timed else [1.0] * len(ours))
 
     @property
     def ratio(self) -> float | None:
@@ -55,7 +62,10 @@ class Result:
         times, plus = self.figure.times, self.figure.plus
         if times is None and plus is None:
             return None
-        limits = [(times or 0.0) * peer + (plus or 0.0) for peer in self.peer or [0.0] * len(self.ours)]
+        limits = (
+            (times or 0.0) * peer + (plus or 0.0) * pace
+            for peer, pace in zip(self.peer or [0.0] * len(self.ours), self.pace, strict=False)
+        )
         return statistics.median(
             ours / limit if limit else float(ours > 0) * 2 for ours, limit in zip(self.ours, limits, strict=False)
         )

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from benchmarks.figures import MICROSECOND, Figure
 from benchmarks.scenes import ATTRIBUTES, pipeline
-from benchmarks.timing import Loop, Place
+from benchmarks.timing import YARDSTICK, Loop, Place
 from otel_llmon import phase, telemetry
 
 
@@ -22,7 +22,6 @@ def at(level: int, *, plain: bool = False) -> Place:
         with pipeline(level, plain=plain) as made:
             yield made | {
                 "phase": phase,
-                "nothing": Nothing,
                 "attributes": ATTRIBUTES,
                 "span": trace.get_tracer("benchmarks").start_as_current_span,
                 "one": {"llmon.phase": "embed"},  # a phase's own attribute, for the bare span
@@ -42,28 +41,13 @@ def counted() -> Iterator[dict[str, Any]]:
         yield made | {"observe": observe}
 
 
-class Nothing:
-    """The yardstick: about the least that a context manager of one's own can cost."""
-
-    __slots__ = ()
-
-    def __init__(self, name: str) -> None:
-        pass
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, trace_back: object) -> None:
-        pass
-
-
 _DETAILED = at(telemetry.DETAILED)
 _PHASE, _PHASE_3 = 'with phase("embed"): pass', 'with phase("embed", attributes): pass'
 _SPAN, _SPAN_4 = 'with span("embed", attributes=one): pass', 'with span("embed", attributes=four): pass'
 _BARE = Loop(_SPAN, _DETAILED, 400)
 
 FIGURES = (
-    Figure("yardstick: a class that does nothing", Loop('with nothing("embed"): pass', _DETAILED, 20_000)),
+    Figure("yardstick: a class that does nothing", YARDSTICK),
     Figure("phase, disabled", Loop(_PHASE, at(telemetry.DISABLED), 20_000), _BARE, plus=0.25 * MICROSECOND),
     Figure("phase, basic", Loop(_PHASE, at(telemetry.BASIC), 10_000), _BARE, plus=1.5 * MICROSECOND),
     Figure("phase, basic, user's plain exporter", Loop(_PHASE, at(telemetry.BASIC, plain=True), 1_000), _BARE),
