@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ def outcome(error: BaseException) -> str:
 
 def end_span(span: trace.Span, error: BaseException | None, facts: Mapping[str, Any] | None = None) -> None:
     """End the span of work that ended so, with these attributes."""
+    ended = None if error is None else time.time_ns()  # it takes its time to write a traceback
     try:
         if facts:
             span.set_attributes(facts)
@@ -33,10 +35,10 @@ def end_span(span: trace.Span, error: BaseException | None, facts: Mapping[str, 
             span.set_attribute(key.ERROR_TYPE, error_type(error))
             if outcome(error) == FAILURE:
                 told = told_by(error)
-                span.add_event("exception", told)
+                span.add_event("exception", told, ended)
                 description = f"{told[key.EXCEPTION_TYPE]}: {told[key.EXCEPTION_MESSAGE]}"
                 span.set_status(Status(StatusCode.ERROR, description))
-        span.end()
+        span.end(ended)
     except Exception as exc:  # a span processor's own failure must not reach the caller's work
         tell_failure(exc)
 

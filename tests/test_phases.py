@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import threading
+import time
 
 import pytest
 from opentelemetry import trace
@@ -130,6 +131,22 @@ def test_whatever_an_exception_says_it_passes_and_its_span_ends(recorder, error)
     assert (
         "in test_whatever_an_exception_says" in exception.attributes["exception.stacktrace"] or len(str(error)) > 8192
     )
+
+
+class _AskedError(Exception):
+    """An exception that knows when it was asked what it says."""
+
+    def __str__(self):
+        self.__dict__.setdefault("at", time.time_ns())
+        return "when?"
+
+
+def test_a_failed_span_ends_before_its_error_is_put_into_words(recorder):
+    """To write a traceback takes its time, which is not the work's."""
+    with pytest.raises(_AskedError) as caught, phase("load"):
+        raise _AskedError
+    span = recorder.spans()["load"]
+    assert span.events[0].timestamp == span.end_time <= caught.value.at
 
 
 class _Broken:
