@@ -294,6 +294,8 @@ def with_ours(data: MetricsData, points: Points) -> MetricsData:
     for one in first.scope_metrics:
         if one.scope.name == metering.SCOPE:
             ours = one
+        elif one.scope.name.startswith(metering.SHARD):
+            scopes.append(replace(one, metrics=[points.dated(metric) for metric in one.metrics]))
         else:
             scopes.append(one)
     counted = [points.dated(metric) for metric in ours.metrics if metric.name not in names]

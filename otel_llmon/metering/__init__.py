@@ -27,6 +27,8 @@ from otel_llmon.semconv.attributes import METRIC_OVERFLOW
 from otel_llmon.semconv.selfmetrics import SELF_REFUSED, SELF_SERIES
 
 SCOPE = "otel_llmon"
+SHARD = f"{SCOPE}.shard"
+"""What the scopes of further shards begin with."""
 _log = logging.getLogger("otel_llmon")
 
 # in a later API than we know, a provider that is replaced goes unnoticed, no more
@@ -57,6 +59,8 @@ class Instrument(Generic[SeriesT]):
         self.sourced = sourced
         """Whether nothing but sources report it, so that it can be handed over whole."""
         self.created = False
+        self._held: list[Observation] = []
+        """What the other shards of this collection are to report."""
         self.memo: dict[Any, Any] = {}
         """What an emitter looked up before; forgotten with the series. `remember` bounds it."""
         self._told: set[str] = set()
@@ -174,6 +178,15 @@ class Instrument(Generic[SeriesT]):
                 found.append(Observation(values.fitting(value), series.attributes))
         return found + self.read_sources(Observation)
 
+    def observe_shard(self, shard: int) -> list[Observation]:
+        """Return what one shard reports: the first asks for all, the SDK calls the others right after it."""
+        if not shard:
+            self._held = self.observe()
+        cap, held = self.row.cap, self._held
+        if shard == self.row.shards - 1:
+            self._held = []
+        return held[shard * cap : (shard + 1) * cap]
+
     def read_sources(self, make: Callable[[float, Mapping[str, Any]], PointT]) -> list[PointT]:
         """Return what `make` makes of each value that sources report, and of its attributes."""
         readings = (reading for source in list(self.sources.values()) for reading in source())
@@ -188,9 +201,10 @@ class Instrument(Generic[SeriesT]):
                 found.append(make(value, attributes))
             elif (number := self._checked(value)) is not None:
                 found.append(make(values.fitting(number), attributes))
-        if len(found) > self.row.cap:
-            self._tell("attributes", "%s: more than %s readings, the rest is left out", self.row.cap)
-        return found[: self.row.cap]
+        most = self.row.cap * self.row.shards
+        if len(found) > most:
+            self._tell("attributes", "%s: more than %s readings, the rest is left out", most)
+        return found[:most]
 
     def _checked(self, value: Any) -> float | None:
         kind = value.__class__
@@ -335,22 +349,32 @@ def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
     instrument.created = not (instrument.sourced and _bound.whole)
     if not instrument.created:  # an instrument of the SDK costs time at each collection, whether it has points or not
         return
-    create = {
-        "counter": meter.create_observable_counter,
-        "updowncounter": meter.create_observable_up_down_counter,
-        "gauge": meter.create_observable_gauge,
-    }[instrument.row.kind]
     row = instrument.row
     try:
-        create(row.name, [partial(_observe, row.name)], row.unit, row.description)
+        for shard in range(row.shards):
+            _create_shard(row, shard, meter)
     except Exception as exc:  # a meter that does not like a name costs that metric, not the others
         _log.warning("%s: not reported: %s", row.name, exc)
 
 
-def _observe(name: str, _: CallbackOptions) -> list[Observation]:
+def _create_shard(row: Metric, shard: int, meter: metrics.Meter) -> None:
+    """Create one of the instruments that share a row's series: the SDK counts series by scope."""
+    if shard and not isinstance(meter, metrics.NoOpMeter):
+        meter = metrics.get_meter(f"{SHARD}{shard + 1}")
+    create = {
+        "counter": meter.create_observable_counter,
+        "updowncounter": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }[row.kind]
+    create(row.name, [partial(_observe, row.name, shard)], row.unit, row.description)
+
+
+def _observe(name: str, shard: int, _: CallbackOptions) -> list[Observation]:
     """Report the instrument that has this name now: a meter keeps the first callback of a name for good."""
     instrument = _instruments.get(name)
-    return [] if instrument is None else instrument.observe()
+    if instrument is None:
+        return []
+    return instrument.observe_shard(shard) if instrument.row.shards > 1 else instrument.observe()
 
 
 def bind() -> None:

@@ -241,6 +241,16 @@ def attach(*observers: str | Any, every: float | None = None) -> None:
             sampler.add(_Source(name, observe, {row.name: row for row in rows}))
 
 
+def each_beat(name: str, work: Callable[[], None]) -> None:
+    """Have some work done on the beat, and before the last flush, beside what is read there."""
+
+    def observe() -> Iterable[Reading]:
+        work()
+        return ()
+
+    sampler.add(_Source(name, observe, {}))
+
+
 def check(*observers: str | Any) -> None:
     """Raise SettingsError where one of these is a name that is not known."""
     from otel_llmon.observers.sources import sources

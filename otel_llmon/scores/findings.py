@@ -100,6 +100,7 @@ def _of_levels(profile: Profile, feature: Feature, limits: Limits) -> Finding:
     scores = {
         "psi": float((distances.psi(now, before, there) - by_chance)[0]),
         "jensen shannon": float(distances.jensen_shannon(now, before)[0]),
+        "chi square": float((statistic[0] / (now.sum() + before.sum())) ** 0.5),  # Cramer's V: between 0 and 1
         "level": float(moved.max()),
         "new levels": float(now[0, -1] / now.sum()),
     }

@@ -52,6 +52,16 @@ def kolmogorov(distance: Floats, rows: Floats, mass: Floats) -> Floats:
     return p
 
 
+def two_samples(distance: Floats, rows: float, before: float) -> Floats:
+    """Return how likely two samples of so many rows are as far apart somewhere (Stephens' form of Kolmogorov's limit).
+
+    Of a distance that was seen at the edges of bins only, this is an upper bound.
+    """
+    root = (rows * before / (rows + before)) ** 0.5
+    p: Floats = special().kolmogorov((root + 0.12 + 0.11 / root) * distance)
+    return p
+
+
 def shares(found: Floats, rows: Floats, before: Floats, rows_before: Floats) -> Floats:
     """Return how likely `found` of `rows` and `before` of `rows_before` come from one share.
 

@@ -22,6 +22,7 @@ FAMILIES = (
     "gpu",
     "events",
     "health",
+    "drift",
     "selfmetrics",
 )
 
@@ -40,6 +41,7 @@ class Metric(NamedTuple):
     `attributes` are the only keys that its points carry. `edges` belong to histograms.
     `cap` bounds the series; it stays under the SDK's own limit of 2,000 for one instrument.
     `since` says from when a counter counts: this telemetry's start, the process's, or the machine's.
+    `shards` is how many instruments of this name share the series, each in a scope of its own and with `cap` of them.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Metric(NamedTuple):
     edges: tuple[float, ...] = ()
     cap: int = 1000
     since: Since = "start"
+    shards: int = 1
 
 
 def rows() -> tuple[Metric, ...]:

@@ -82,6 +82,8 @@ OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 
 BENCHMARK: Final = "llmon.benchmark"
+BIN: Final = "llmon.bin"
+BIN_NEXT: Final = "llmon.bin.next"
 BUILD: Final = "llmon.build"
 CHUNKS: Final = "llmon.stream.chunks"
 CIRCUIT: Final = "llmon.circuit"
@@ -93,8 +95,10 @@ ATTEMPT: Final = "llmon.attempt"
 EPOCH: Final = "llmon.epoch"
 DONE: Final = "llmon.done"
 ETA: Final = "llmon.eta"
+DIRECTION: Final = "llmon.direction"
 FAILOVER_FROM: Final = "llmon.failover.from"
 FAILOVER_TO: Final = "llmon.failover.to"
+FEATURE: Final = "llmon.feature"
 INPUT_SHAPE: Final = "llmon.input.shape"
 INPUT_TYPE: Final = "llmon.input.type"
 ITEMS: Final = "llmon.items"
@@ -103,9 +107,11 @@ JOB_ID: Final = "llmon.job.id"
 KIND: Final = "llmon.kind"
 LINK: Final = "llmon.link"
 LOCAL_RANK: Final = "llmon.local_rank"
+METHOD: Final = "llmon.method"
 MODEL: Final = "llmon.model"
 MODEL_PARAMETERS: Final = "llmon.model.parameters"
 MODEL_TYPE: Final = "llmon.model.type"
+MODEL_VERSION: Final = "llmon.model.version"
 OPERATION: Final = "llmon.operation"
 OUTCOME: Final = "llmon.outcome"
 OUTPUT_SHAPE: Final = "llmon.output.shape"
@@ -119,7 +125,9 @@ QUANTITY: Final = "llmon.quantity"
 RANK: Final = "llmon.rank"
 RATE: Final = "llmon.rate"
 REASON: Final = "llmon.reason"
+REFERENCE: Final = "llmon.reference"
 RESOURCE: Final = "llmon.resource"
+ROWS: Final = "llmon.rows"
 SIGNAL: Final = "llmon.signal"
 SOURCE: Final = "llmon.source"
 SPLIT: Final = "llmon.split"
@@ -248,12 +256,20 @@ MEANINGS: Final = {
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
     LINK: "pcie or nvlink",
-    MODEL: "the model that is trained, as `training()` was told; absent where it was not",
+    MODEL: "the model that is trained or watched, as `training()` or the watch was told; absent where it was not",
+    MODEL_VERSION: "its version; absent where none was given",
+    METHOD: "how it is measured: ks, psi, wasserstein, shift (of the mean, signed), location, scale, skew, kurtosis, jensen_shannon, chi_square, level, new_levels, mean_distance, correlation, performance (positive is worse); of a p-value also combined",
+    FEATURE: "column of the reference, or a measure of one; @prediction is what the model said; other is what is past the first ones",
+    REFERENCE: "hash of the reference that the rows are compared with",
+    BIN: "number of the bin, from 00",
+    BIN_NEXT: "number of the bin behind it; absent on the last one, which counts every row",
+    DIRECTION: "up or down",
+    ROWS: "rows that were looked at (spans only)",
     MODEL_PARAMETERS: "parameters of the model (spans only)",
     MODEL_TYPE: "class of the model (spans only)",
     OUTPUT_SHAPE: "sizes of what a model gave, likewise (spans only)",
     OUTPUT_TYPE: "type of its elements (spans only)",
-    PART: "part of the efficiency score: utilization, success or throughput",
+    PART: "part of the efficiency score: utilization, success or throughput; of drift: features, prediction, correlation, performance; input_drift is all of them, concept_drift all of them where labels are among them",
     DONE: "items that a loop has behind it (spans and log records only)",
     ETA: "seconds that a loop still needs (log records only)",
     RATE: "items per second of a loop (spans and log records only)",
@@ -295,7 +311,7 @@ MEANINGS: Final = {
     PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
     SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
     SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
-    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open; torch's memory: allocated or reserved",
+    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open; torch's memory: allocated or reserved; drift: the verdict on a feature, `mixed reference` where two watches of one model disagree, `not judged` before the first window is full",
     TORCH_DEVICE: "the GPU as torch counts: cuda:0, ...",
 }
 """What each key says, for the printed docs."""

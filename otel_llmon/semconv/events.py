@@ -161,6 +161,27 @@ TARGET_DOWN = Event(
 )
 TARGET_UP = Event("target.up", {**_TARGET, "duration": "seconds that it was down"}, "A target is up again.")
 
+_DRIFT = {
+    **_MODEL,
+    "reference": "hash of the reference",
+    "rows": "rows that were looked at",
+    "share": "share of the features that have changed",
+    "features": "the first of those that have changed, with the verdict on each",
+    "correlation": "true where features do not go together as they did",
+    "evidence": "decimal logarithm of the evidence since the start",
+}
+DRIFT_CHECKED = Event(
+    "drift.checked", {**_DRIFT, "verdict": "drifted, stable or insufficient"}, "A program asked whether there is drift."
+)
+DRIFT_DETECTED = Event("drift.detected", _DRIFT, "A window does not look like the reference any more.", "warning")
+DRIFT_ENDED = Event("drift.ended", _DRIFT, "A window looks like the reference again.")
+DRIFT_ALARM = Event(
+    "drift.alarm",
+    {**_DRIFT, "windows": "windows since the start"},
+    "The evidence for drift over all windows is beyond what chance brings.",
+    "warning",
+)
+
 
 def rows() -> tuple[Event, ...]:
     """Return every event, in the order in which the docs show them."""

@@ -1,0 +1,300 @@
+"""DriftWatch: what a model is fed and says is counted into windows, compared with its reference, and told.
+
+Rows are counted where they come in; windows that are full are compared on the observers' beat. What was counted since
+the start leaves as counters, from which a backend finds the drift of all processes together.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from otel_llmon import metering, observers, telemetry
+from otel_llmon.drifts import bins
+from otel_llmon.drifts.reporting import Report, together
+from otel_llmon.drifts.telling import Shown
+from otel_llmon.errors import SettingsError
+from otel_llmon.events import errors
+from otel_llmon.metering import Reading, cells, values
+from otel_llmon.scores import columns
+from otel_llmon.scores.columns import Floats
+from otel_llmon.scores.dense import Tally
+from otel_llmon.scores.drift import Drift, Limits, compare
+from otel_llmon.scores.performance import Change, Mean, Share, performance
+from otel_llmon.scores.profile import Profile, Reference
+from otel_llmon.scores.sequential import Detector
+from otel_llmon.semconv import Metric
+from otel_llmon.semconv import attributes as key
+from otel_llmon.semconv import drift as rows
+from otel_llmon.telemetry import state
+
+__all__ = ["DriftWatch"]
+
+BLOCK = 256
+"""Rows of numbers that wait for each other: many are counted for the price of few."""
+WAITING = 4
+"""Full windows that wait for the beat; whoever fills one more compares the first."""
+
+_watches: list[weakref.ref[DriftWatch]] = []
+
+
+class DriftWatch:
+    """Watch the rows of one model: `add()` them, and what becomes of them is told by itself.
+
+    Every `window` rows are compared with the reference; `limits` say what counts as drift. `weights` say how much each
+    feature matters. At most `top` features have series of their own, those that have changed before the others.
+    Raises SettingsError for what cannot be.
+    """
+
+    def __init__(  # noqa: PLR0913  # an option each
+        self,
+        reference: Reference,
+        model: str,
+        version: str = "",
+        *,
+        window: int = 1000,
+        limits: Limits | None = None,
+        weights: Mapping[str, float] | None = None,
+        top: int = 20,
+    ) -> None:
+        _check(reference, window, top, weights or {})
+        self.reference, self.model, self.version = reference, values.text(model), values.text(version)
+        self.facts = {key.MODEL: self.model} | ({key.MODEL_VERSION: self.version} if version else {})
+        self.window, self.limits, self.weights, self.top = int(window), limits, dict(weights or {}), int(top)
+        self._renew()
+        _register(self)
+
+    def _renew(self) -> None:
+        """Begin with nothing: in a forked child what was counted so far is its parent's."""
+        self._lock, self._judging = threading.RLock(), threading.RLock()
+        self._open, self._before = Profile(self.reference), Profile(self.reference)
+        self._nothing = self._handed = Tally.of(self._open)
+        self._ledger = bins.ledger(self.reference, self.facts)
+        self._waiting: deque[Profile] = deque()
+        self._block: Floats = np.empty((min(BLOCK, self.window), len(self.reference.numeric)))
+        self._filled = 0
+        self._last: Drift | None = None
+        self._detector = Detector(self.reference)
+        self._report = Report(self, Shown(self.reference, self.top, self.weights))
+
+    # what comes in
+
+    def add(self, table: Any) -> None:
+        """Count the rows of a table: columns by name, a frame, a matrix. What is none is counted and told once."""
+        if not state.level:
+            return
+        try:
+            found = columns.read(table)
+            self._add(found, len(next(iter(found.values()), ())))
+        except Exception as exc:
+            self._refuse(exc)
+
+    def add_matrix(self, matrix: Floats) -> None:
+        """Count rows of numbers: a column for each of the reference's `numeric` features, in their order.
+
+        The fast way for few rows at a time; NaN stands for no value.
+        """
+        if not state.level:
+            return
+        try:
+            self._add(matrix, self._rows(matrix))
+        except Exception as exc:
+            self._refuse(exc)
+
+    def _rows(self, matrix: Floats) -> int:
+        if matrix.ndim != 2 or matrix.shape[1] != self._block.shape[1]:
+            width = self._block.shape[1]
+            raise columns.ColumnsError(f"found shape {matrix.shape}, expected rows by {width} numeric features")
+        return len(matrix)
+
+    def _refuse(self, exc: Exception) -> None:
+        errors.at("drift").add()
+        telemetry.warn_once("drift of %s: rows left out: %s: %s", self.model, type(exc).__name__, exc)
+
+    def _add(self, found: Any, rows: int) -> None:
+        """Count rows into the window that is open, and into the next ones where it is full.
+
+        Rows that came together and are more than a window are one window: what a batch says is said once.
+        """
+        with self._lock:
+            start = 0
+            while start < rows:
+                room = self.window - self._open.rows - self._filled
+                left = rows - start
+                take = left if left < room else room if room < self.window else left - left % self.window
+                self._count(found, start, start + take)
+                start += take
+                if self._open.rows + self._filled >= self.window:
+                    self._close()
+        while len(self._waiting) > WAITING:
+            self.judge()
+
+    def _count(self, found: Any, start: int, end: int) -> None:
+        if isinstance(found, Mapping):
+            self._open.add({name: column[start:end] for name, column in found.items()})
+        elif end - start > len(self._block) - self._filled:
+            self._drain()
+            self._open.add_matrix(found[start:end])
+        else:
+            self._block[self._filled : self._filled + end - start] = found[start:end]
+            self._filled += end - start
+
+    def _drain(self) -> None:
+        """Count the rows that wait."""
+        if self._filled:
+            filled, self._filled = self._filled, 0
+            self._open.add_matrix(self._block[:filled])
+
+    def _close(self) -> None:
+        """Put the open window among those that wait for a verdict."""
+        self.hand_over()
+        self._handed = self._nothing
+        self._waiting.append(self._open)
+        self._before, self._open = self._open, Profile(self.reference)
+
+    # what is said of it
+
+    def judge(self) -> None:
+        """Compare the full windows that wait; this is done on every beat."""
+        with self._judging:
+            while self._waiting:
+                window = self._waiting.popleft()
+                before, self._last = self._last, compare(window, self.limits)
+                alarmed = self._detector.alarm
+                self._detector.add(window)
+                self._report.judged(self, before, self._last, alarmed=alarmed)
+
+    @property
+    def last(self) -> Drift | None:
+        """Return the verdict on the last whole window; None before the first one is full."""
+        self.judge()
+        return self._last
+
+    @property
+    def detector(self) -> Detector:
+        """Return what watches without end, over all whole windows."""
+        self.judge()
+        return self._detector
+
+    def check(self) -> Drift | None:
+        """Return what the newest rows say, and tell it: a span, an event, and the metrics until the next verdict.
+
+        These are the rows of the window that is open, and of the one before it. None where there are no rows.
+        """
+        if not state.level:
+            return None
+        self.judge()
+        with self._lock:
+            self._drain()
+            newest = self._before + self._open
+        if not newest.rows:
+            return None
+        return self._report.checked(lambda: compare(newest, self.limits))
+
+    def performance(
+        self, value: Share | Mean | float, baseline: Share | Mean | float, *, higher_is_better: bool = True
+    ) -> Change | None:
+        """Tell how much worse the model has become, from labels: negative where it is better, which is no drift.
+
+        With `Share` or `Mean`, which know their rows, the change says whether chance explains it.
+        """
+        try:
+            change = _change(baseline, value, higher_is_better=higher_is_better)
+        except Exception as exc:
+            self._refuse(exc)
+            return None
+        self._report.changed(change)
+        return change
+
+    def hand_over(self) -> None:
+        """Let the ledger have what was counted since the last time."""
+        with self._lock:
+            self._drain()
+            now = Tally.of(self._open)
+            self._ledger.grow(now, self._handed)
+            self._handed = now
+
+
+def _check(reference: Any, window: Any, top: Any, weights: Mapping[str, float]) -> None:
+    if not isinstance(reference, Reference):
+        raise SettingsError(
+            f"reference: found a {type(reference).__name__}, expected one that Reference.fit() returned"
+        )
+    for name, number in (("window", window), ("top", top)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise SettingsError(f"{name}={number!r}: expected a whole number of 1 or more")
+    unknown = sorted(set(weights) - {feature.name for feature in reference.features})
+    if unknown:
+        raise SettingsError(f"weights: found {unknown[0]!r}, expected features of the reference")
+
+
+def _change(before: Share | Mean | float, now: Share | Mean | float, *, higher_is_better: bool) -> Change:
+    if isinstance(before, Share | Mean) and isinstance(now, Share | Mean):
+        return performance(before, now, higher_is_better=higher_is_better)
+    was, value = (
+        each.hits / each.rows if isinstance(each, Share) else each.value if isinstance(each, Mean) else float(each)
+        for each in (before, now)
+    )
+    worse = was - value if higher_is_better else value - was
+    if not np.isfinite(worse):
+        raise SettingsError(f"performance: found {value!r} after {was!r}, expected finite numbers")
+    return Change(was, value, worse, float("nan"), None)
+
+
+def _register(watch: DriftWatch) -> None:
+    with cells.lock:
+        _watches[:] = [each for each in _watches if each() is not None]
+        _watches.append(weakref.ref(watch))
+    observers.each_beat("drift", _judge)
+
+
+def _living() -> list[DriftWatch]:
+    """Return the watches in the order in which they were made; of equal ones both."""
+    return [watch for each in list(_watches) if (watch := each()) is not None]
+
+
+def _judge() -> None:
+    for watch in _living():
+        watch.judge()
+
+
+def _read(row: Metric) -> list[Reading]:
+    """Return what all watches have to tell of one metric."""
+    if not state.level or not _watches:
+        return []
+    observers.sampler.ensure()
+    if row in bins.CONSTANTS:
+        hashes = {each.reference: each for each in bins.ledgers()}
+        return [reading for each in hashes.values() for reading in each.constants(row)]
+    if row not in bins.COUNTS:
+        return [reading for reading in together(_living()) if reading.metric is row]
+    for watch in _living():
+        watch.hand_over()
+    return [reading for each in bins.ledgers() for reading in each.counts(row)]
+
+
+def _feed() -> Mapping[str, Sequence[Reading]]:
+    return {row.name: readings for row in ROWS if (readings := _read(row))}
+
+
+ROWS = tuple(row for row in vars(rows).values() if isinstance(row, Metric))
+for _row in ROWS:
+    metering.instrument_of(_row, sourced=True).sources["drift"] = partial(_read, _row)
+metering.feeds.append(_feed)
+
+
+def _after_fork() -> None:
+    bins.forget()
+    for watch in _living():
+        watch._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
