@@ -324,7 +324,11 @@ def test_columns_are_read_from_whatever_holds_them():
     assert matrix["1"].tolist() == [1.0, 3.0, 5.0]
     named = np.array([(1.0, "x")], dtype=[("a", float), ("b", "U3")])
     assert {name: list(column) for name, column in columns.read(named).items()} == {"a": [1.0], "b": ["x"]}
-    assert columns.read([{"a": 1}, {"b": 2}]) == {"a": [1, None], "b": [None, 2]}
+    rows = columns.read([{"a": 1}, {"b": "x"}])
+    assert np.array_equal(rows["a"], [1, math.nan], equal_nan=True)
+    assert rows["b"] == [None, "x"]
+    assert columns.words(columns.read({"a": [True, None]})["a"]).values == ["true", None]
+    assert columns.words(columns.read({"a": [True, False]})["a"]).values == ["true", "false"]
     times = columns.read({"t": np.array(["2026-11-21T00:00:01", "NaT"], dtype="datetime64[s]")})["t"]
     assert times[0] == 1795219201.0
     assert math.isnan(times[1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ HUGE = 1e150
 """What is larger has no finite square, and is counted with the infinities."""
 LONGEST = 128
 """Characters of a level that are kept: a category is a name, not a page."""
+_PLAIN = {int, float, bool, NoneType}
 MOST_LEVELS = 0.05
 """Words that are so many kinds per row, or fewer, are categories; more are text."""
 
@@ -49,7 +51,7 @@ class Words(NamedTuple):
 
 def read(table: Any) -> dict[str, Column]:
     """Return the columns of a table by name; raises ColumnsError for what is none, or is ragged."""
-    columns = {str(name): _column(str(name), column) for name, column in _pairs(table)}
+    columns = {name: _column(name, column) for name, column in raw(table).items()}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         (one, rows), (other, more) = next(iter(lengths.items())), max(lengths.items(), key=lambda pair: pair[1])
@@ -57,6 +59,11 @@ def read(table: Any) -> dict[str, Column]:
             other, more = min(lengths.items(), key=lambda pair: pair[1])
         raise ColumnsError(f"ragged columns: found {rows} rows in {one!r} and {more} in {other!r}, expected as many")
     return columns
+
+
+def raw(table: Any) -> dict[str, Any]:
+    """Return the columns of a table as they came; raises ColumnsError for what is none."""
+    return {str(name): column for name, column in _pairs(table)}
 
 
 def _pairs(table: Any) -> Iterable[tuple[Any, Any]]:
@@ -129,8 +136,11 @@ def _of_array_column(name: str, column: npt.NDArray[Any]) -> Column:
 
 
 def _of_list(column: Sequence[Any]) -> Column:
-    """Return an array where all are plain numbers; numpy would make text of a mixture."""
-    if column and set(map(type, column)) <= {int, float, bool}:
+    """Return an array where all are plain numbers or none; numpy would make text of a mixture."""
+    kinds = set(map(type, column))
+    if kinds == {bool}:  # as words they are true and false, whatever holds them
+        return np.array(column)
+    if kinds <= _PLAIN and not kinds <= {bool, NoneType}:
         try:
             return np.array(column, dtype=np.float64)
         except OverflowError:  # a whole number beyond all floats
@@ -180,13 +190,14 @@ def numeric(column: Column) -> Numbers:
         if absent(value):
             continue
         if isinstance(value, numbers.Real | np.bool_) or type(value).__name__ == "Decimal":
-            values[place] = _float(value)
+            values[place] = as_float(value)
         else:
             refused, example = refused + 1, value if example is None else example
     return Numbers(values, refused, example)
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
+    """Return a number as a float, an infinity where it is beyond all floats."""
     try:
         return float(value)
     except OverflowError:
@@ -203,21 +214,21 @@ def words(column: Column) -> Words:
     found: list[str | None] = []
     refused, example = 0, None
     for value in plain:
-        word = _word(value)
+        word = level(value)
         if word is None and not absent(value):
             refused, example = refused + 1, value if example is None else example
         found.append(word)
     return Words(found, refused, example)
 
 
-def _word(value: Any) -> str | None:
+def level(value: Any) -> str | None:
     """Return a level's name, the same for 1, 1.0 and numpy's 1."""
     if absent(value):
         return None
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, numbers.Real):
-        number = _float(value)
+        number = as_float(value)
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     if isinstance(value, Sequence | np.ndarray | Mapping) and not isinstance(value, str):
         return None

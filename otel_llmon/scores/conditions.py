@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from otel_llmon.scores import distances, significance
+from otel_llmon.scores.binning import Ints
 from otel_llmon.scores.counting import ABOVE, ABSENT, BELOW, MISSING, PRESENT, REFUSED
 from otel_llmon.scores.features import Feature
 from otel_llmon.scores.profile import Profile
@@ -119,13 +120,16 @@ def _by_chance(profile: Profile, feature: Feature, limits: Limits) -> bool:
 
 def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:
     """Return the name of the unknown column that has a feature's values, or nothing."""
-    counts = (*feature.levels.counts, 0) if feature.levels else feature.tracks[0].counts if feature.tracks else ()
-    before = np.array([counts], dtype=np.float64)
     for (name, other), seen in profile.strays.items():
-        if name == feature.name and seen.sum() >= FEWEST:
-            now = seen.astype(np.float64)[None]
-            p = significance.chi_square(*distances.chi_square(now, before))
-            apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before)
-            if p[0] > limits.table or apart[0] < limits.psi:
-                return other
+        if name == feature.name and seen.sum() >= FEWEST and alike(feature, seen, limits):
+            return other
     return ""
+
+
+def alike(feature: Feature, seen: Ints, limits: Limits) -> bool:
+    """Return whether rows, counted in a feature's bins or levels, may be those of the feature."""
+    counts = (*feature.levels.counts, 0) if feature.levels else feature.tracks[0].counts if feature.tracks else ()
+    before, now = np.array([counts], dtype=np.float64), seen.astype(np.float64)[None]
+    p = significance.chi_square(*distances.chi_square(now, before))
+    apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before)
+    return bool(p[0] > limits.table or apart[0] < limits.psi)

@@ -173,13 +173,13 @@ def _unknown(profile: Profile, unknown: Mapping[str, Column], gone: list[Feature
     profile.unknown = first(Counter(profile.unknown) + Counter(dict.fromkeys(unknown, rows)))
     for feature in gone[:NAMED]:
         for name in list(unknown)[:NAMED]:
-            counts = _as_if(feature, unknown[name])
+            counts = as_if(feature, unknown[name])
             if counts is not None:
                 pair = (feature.name, name)
                 profile.strays[pair] = profile.strays[pair] + counts if pair in profile.strays else counts
 
 
-def _as_if(feature: Feature, column: Column) -> Ints | None:
+def as_if(feature: Feature, column: Column) -> Ints | None:
     """Return a column's rows in the bins or levels of a feature; None where it is of another kind."""
     if columns.kind_of(column) != feature.kind or not feature.rows:
         return None

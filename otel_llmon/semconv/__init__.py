@@ -23,6 +23,7 @@ FAMILIES = (
     "events",
     "health",
     "drift",
+    "quality",
     "selfmetrics",
 )
 

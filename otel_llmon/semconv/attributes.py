@@ -85,6 +85,7 @@ BENCHMARK: Final = "llmon.benchmark"
 BIN: Final = "llmon.bin"
 BIN_NEXT: Final = "llmon.bin.next"
 BUILD: Final = "llmon.build"
+CHECK: Final = "llmon.check"
 CHUNKS: Final = "llmon.stream.chunks"
 CIRCUIT: Final = "llmon.circuit"
 CLOCK: Final = "llmon.clock"
@@ -121,6 +122,14 @@ PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
 PRESSURE_KIND: Final = "llmon.pressure"
+QUALITY_EXAMPLES: Final = "llmon.quality.examples"
+QUALITY_HEALTHY: Final = "llmon.quality.is_healthy"
+QUALITY_RANGES: Final = "llmon.quality.ranges"
+QUALITY_ROWS: Final = "llmon.quality.batch_rows"
+QUALITY_RESULT: Final = "llmon.quality.result"
+QUALITY_TYPES: Final = "llmon.quality.types"
+QUALITY_VIOLATED: Final = "llmon.quality.violated"
+QUALITY_WORST: Final = "llmon.quality.worst"
 QUANTITY: Final = "llmon.quantity"
 RANK: Final = "llmon.rank"
 RATE: Final = "llmon.rate"
@@ -240,6 +249,7 @@ MEANINGS: Final = {
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
     BENCHMARK: "name of what `llmon bench` runs",
     BUILD: "name of the build that was measured",
+    CHECK: "check of a value: missing, finite, type, range, set, pattern, unique, fresh, outliers, schema, ..., or the name of yours",
     CHUNKS: "chunks of a stream that arrived (spans only)",
     CIRCUIT: "name given to `Breaker()`",
     CLOCK: "which clock of the GPU: sm (what computes) or memory",
@@ -252,14 +262,14 @@ MEANINGS: Final = {
     FAILOVER_TO: "the target that was taken instead (span events only)",
     INPUT_SHAPE: "sizes of what a model was given, one for each dimension; -1 where one is open (spans only)",
     INPUT_TYPE: "type of its elements: float32, int64, ... (spans only)",
+    FEATURE: "column of a model's inputs or outputs, or a measure of one; several that are looked at as one with commas between; @prediction is what the model said; other is what is past the first ones",
     GPU_INDEX: "number of the GPU as `nvidia-smi` counts; of an instance, with a colon and its own number behind",
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
-    KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other",
+    KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other; of a violation of data quality: a check, or missing_column, added_column, renamed_column, constant, empty, unreadable, check_failed",
     LINK: "pcie or nvlink",
     MODEL: "the model that is trained or watched, as `training()` or the watch was told; absent where it was not",
     MODEL_VERSION: "its version; absent where none was given",
     METHOD: "how it is measured: ks, psi, wasserstein, shift (of the mean, signed), location, scale, skew, kurtosis, jensen_shannon, chi_square, level, new_levels, mean_distance, correlation, performance (positive is worse); of a p-value also combined",
-    FEATURE: "column of the reference, or a measure of one; @prediction is what the model said; other is what is past the first ones",
     REFERENCE: "hash of the reference that the rows are compared with",
     BIN: "number of the bin, from 00",
     BIN_NEXT: "number of the bin behind it; absent on the last one, which counts every row",
@@ -275,10 +285,18 @@ MEANINGS: Final = {
     RATE: "items per second of a loop (spans and log records only)",
     TOTAL: "items that a loop has in all (spans and log records only)",
     OPERATION: "name given to `progress()`; inside the `with` of another one behind that one's: `epochs/batches`",
-    OUTCOME: "phases: success, failure or cancellation; health checks: success or failure; progress: completed, failed or skipped; spans of model calls: cancellation, where the client stopped",
+    OUTCOME: "phases: success, failure or cancellation; health checks: success or failure; data quality: passed or failed; progress: completed, failed or skipped; spans of model calls: cancellation, where the client stopped",
     PHASE: "name given to `phase()`",
     PIPELINE: "name of the `pipeline()` or `training()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
+    QUALITY_EXAMPLES: "a value that failed, behind its feature and its check; only where values may leave (log records only)",
+    QUALITY_HEALTHY: "whether nothing is violated (spans only)",
+    QUALITY_RANGES: "where the numbers of each feature lie; only where values may leave (spans only)",
+    QUALITY_ROWS: "rows that were looked at (spans and log records only)",
+    QUALITY_RESULT: "score of data quality, from 0 to 1 (spans and log records only)",
+    QUALITY_TYPES: "types of each feature's values, the most frequent one first (spans only)",
+    QUALITY_VIOLATED: "features, each with what is wrong about it (spans and log records only)",
+    QUALITY_WORST: "the check that lowers the score most (spans and log records only)",
     QUANTITY: "loss, accuracy, learning_rate or gradient_norm",
     REASON: "why a value was refused: type, not_finite, negative, attributes; what holds a GPU's clocks down: sw_power_cap, hw_slowdown, sync_boost, sw_thermal, hw_thermal, hw_power_brake; of the time also thermal, board_limit, reliability",
     RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
