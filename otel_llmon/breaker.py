@@ -63,7 +63,7 @@ class Breaker:
         errors: Errors = Exception,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not isinstance(name, str):
+        if not _is_name(name):
             raise SettingsError(f'breaker {name!r}: expected a name: Breaker("ollama")')
         self.name = values.text(name)
         self._limits = Limits(failures, failures if of is None else of, recovery, probes).checked(self.name)
@@ -96,6 +96,8 @@ class Breaker:
         """
         if ok is None:
             return
+        if not isinstance(ok, bool):
+            raise SettingsError(f"breaker {self.name!r}: record({ok!r}): expected True, False or None")
         now = self._clock()
         with self._lock:
             before = self._era
@@ -265,6 +267,10 @@ class _Stream:
 
 
 _NOTHING = contextlib.nullcontext()
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
 
 
 def _judge_by(name: str, errors: Errors) -> Callable[[BaseException], bool]:

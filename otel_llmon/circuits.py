@@ -6,13 +6,20 @@ been open in between says nothing of now.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import ClassVar, Literal, NamedTuple
 
 from otel_llmon.errors import SettingsError
 
+MOST, LONGEST = 1_000_000, 86_400.0
+"""Calls of which a circuit keeps how they ended, and seconds for which it stays open, at most."""
+
 CLOSED, HALF_OPEN, OPEN = STATES = ("closed", "half_open", "open")
+
+
+def _short(found: object) -> str:
+    """Return what was found as a message has it; Python refuses to write out a number of very many digits."""
+    return "a huge number" if isinstance(found, int) and abs(found) > MOST**2 else repr(found)
 
 
 class Limits(NamedTuple):
@@ -27,11 +34,14 @@ class Limits(NamedTuple):
         """Return these limits. Raises SettingsError for what cannot be one."""
         for word, found in (("failures", self.failures), ("of", self.of), ("probes", self.probes)):
             if type(found) is not int or found < 1:
-                raise SettingsError(f"breaker {name!r}: {word}={found!r}: expected a whole number, 1 or more")
+                raise SettingsError(f"breaker {name!r}: {word}={_short(found)}: expected a whole number, 1 or more")
+            if found > MOST:
+                raise SettingsError(f"breaker {name!r}: {word}={_short(found)}: expected {MOST:,} at most")
         if self.failures > self.of:
             raise SettingsError(f"breaker {name!r}: failures={self.failures}: expected {self.of} at most, as of= says")
-        if type(self.recovery) not in (int, float) or not 0 < self.recovery < math.inf:
-            raise SettingsError(f"breaker {name!r}: recovery={self.recovery!r}: expected seconds, more than 0")
+        if type(self.recovery) not in (int, float) or not 0 < self.recovery <= LONGEST:
+            said = f"recovery={_short(self.recovery)}"
+            raise SettingsError(f"breaker {name!r}: {said}: expected seconds, more than 0, {LONGEST:g} at most")
         return self
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from otel_llmon.errors import NoneUpError
+from otel_llmon.errors import NoneUpError, SettingsError
 from otel_llmon.events import note
 from otel_llmon.metering import values
 from otel_llmon.semconv import attributes as key
@@ -32,9 +32,10 @@ TargetT = TypeVar("TargetT", bound=Target)
 def first_up(targets: Iterable[TargetT]) -> TargetT:
     """Return the first of the targets that is not known to be down.
 
-    Where that is not the first of all, the current span gets an event `llmon.failover`. Raises NoneUpError.
+    Where that is not the first of all, the current span gets an event `llmon.failover`. Raises NoneUpError where all
+    are down, SettingsError for what is no target.
     """
-    wanted = list(targets)
+    wanted: list[TargetT] = _listed(targets)
     for target in wanted:
         if target.up is not False:
             if target is not wanted[0]:
@@ -43,3 +44,13 @@ def first_up(targets: Iterable[TargetT]) -> TargetT:
             return target
     names_of_all = ", ".join(repr(target.name) for target in wanted) or "no target"
     raise NoneUpError(f"{names_of_all}: none is up; call again later, or add a target")
+
+
+def _listed(targets: Any) -> list[Any]:
+    if not isinstance(targets, Iterable):
+        raise SettingsError(f"first_up: found {targets!r}, expected several: first_up([local, hosted])")
+    found = list(targets)
+    for target in found:
+        if not (hasattr(target, "name") and (hasattr(type(target), "up") or hasattr(target, "up"))):
+            raise SettingsError(f"first_up: found {target!r}, expected breakers, checks, or what has `name` and `up`")
+    return found

@@ -124,7 +124,9 @@ def _headers(raw: object) -> Headers:
 def _header(part: str) -> tuple[str, str]:
     from urllib.parse import unquote
 
-    name, _, value = part.partition("=")
+    name, sign, value = part.partition("=")
+    if not sign:
+        raise ValueError
     return name.strip(), unquote(value.strip())
 
 

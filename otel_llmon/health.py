@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from opentelemetry import trace
 
 from otel_llmon import checks, exporting
 from otel_llmon.checks.running import runner
 from otel_llmon.checks.verdicts import word
+from otel_llmon.errors import SettingsError
 from otel_llmon.observers import sampler
 from otel_llmon.semconv.attributes import SERVICE_NAME, SERVICE_VERSION
 
@@ -27,6 +28,7 @@ UP, DEGRADED, DOWN = "up", "degraded", "down"
 _started = time.monotonic()
 _ABOUT = {"content-type": "application/json", "cache-control": "no-store"}
 
+AppT = TypeVar("AppT")
 Said = tuple[int, dict[str, Any]]
 """An HTTP status, and facts."""
 
@@ -48,6 +50,13 @@ def answer(method: str, path: str) -> Answer | None:
     if path not in PATHS or method not in ("GET", "HEAD"):
         return None
     return _written(PATHS[path]())
+
+
+def checked_app(app: AppT, kind: str) -> AppT:
+    """Return what other requests go to. Raises SettingsError for what cannot be called."""
+    if app is not None and not callable(app):
+        raise SettingsError(f"Health({app!r}): expected the {kind} application that it stands around, or nothing")
+    return app
 
 
 def refusal(path: str) -> Answer:

@@ -263,7 +263,7 @@ def _mapping(path: str) -> dict[Any, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_bytes())
+        content = yaml.load(Path(path).read_bytes(), _loader())  # noqa: S506  # a safe one
     except OSError as exc:
         raise SettingsError(f"{path}: {reason(exc)}, check {CONFIG}") from exc
     except yaml.YAMLError as exc:
@@ -275,6 +275,22 @@ def _mapping(path: str) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: found {type(content).__name__}, expected lines such as 'level: detailed'")
     return content
+
+
+def _loader() -> Any:
+    """Return what loads plain YAML, and takes no key twice: the last one would win without a word."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+            known = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in known:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                known.add((key.tag, str(key.value)))
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _place(exc: Any) -> str:
@@ -292,7 +308,7 @@ def _parsed(row: Field[Any], raw: object, label: str) -> Any:
     except NotAllowedError as exc:
         raise SettingsError(f"{label}{exc}") from None
     except (ValueError, KeyError, OverflowError):
-        found = "***" if form.secret else targets.without_password(repr(raw))
+        found = "***" if form.secret else targets.refused(raw)
         raise SettingsError(f"{label}={found}: expected {form.expected}") from None
 
 

@@ -16,6 +16,9 @@ from otel_llmon import forms
 from otel_llmon.forms import Form, Headers
 from otel_llmon.prices import NotAllowedError
 
+_SECRET = re.compile(
+    r"([?&;][^=&;#\s]*(?:key|token|secret|passw|auth|signature)[^=&;#\s]*=)[^&;#\s'\"]+", re.IGNORECASE
+)
 SHAPE = 'a mapping such as {"ollama": {"ollama": "localhost:11434", "every": 30}}'
 
 
@@ -51,8 +54,15 @@ class Targets(tuple[Target, ...]):
 
 
 def without_password(text: str) -> str:
-    """Return text with no password in its URLs."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    """Return text with no password in its URLs, nor what their queries call a key, a token or a secret."""
+    return re.sub(_SECRET, r"\1***", re.sub(r"//[^/?#\s]*@", "//***@", text))
+
+
+def refused(raw: object) -> str:
+    """Return what is no address as a message shows it: a password may stand anywhere before the @ of one."""
+    before, at, after = str(raw).rpartition("@")
+    scheme = before[: before.find("//") + 2] if "//" in before else ""
+    return without_password(repr(f"{scheme}***@{after}" if at else raw))
 
 
 def target(kind: str, name: object, address: object, options: Mapping[str, Any]) -> Target:
@@ -81,7 +91,7 @@ def _parsed(form: Form, raw: object, where: str) -> Any:
     except NotAllowedError:
         raise
     except (ValueError, KeyError, OverflowError):
-        found = "***" if form.secret else without_password(repr(raw))
+        found = "***" if form.secret else refused(raw)
         raise NotAllowedError(where, f"={found}: expected {form.expected}") from None
 
 
@@ -97,10 +107,19 @@ def _targets(raw: object) -> Targets:
         return raw
     if raw == "":
         return Targets()
-    found = json.loads(raw) if isinstance(raw, str) else raw
+    found = json.loads(raw, object_pairs_hook=_once) if isinstance(raw, str) else raw
     if not isinstance(found, Mapping):
         raise ValueError
     return Targets(_one(str(name), options) for name, options in found.items())
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise NotAllowedError("", f": {name!r} is there twice")
+        found[name] = value
+    return found
 
 
 def _one(name: str, options: object) -> Target:

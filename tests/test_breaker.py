@@ -315,9 +315,13 @@ def test_with_may_stand_within_with(breakers):
         ({"failures": 2.5}, "breaker 'x': failures=2.5: expected a whole number, 1 or more"),
         ({"failures": 5, "of": 4}, "breaker 'x': failures=5: expected 4 at most, as of= says"),
         ({"probes": True}, "breaker 'x': probes=True: expected a whole number, 1 or more"),
-        ({"recovery": 0}, "breaker 'x': recovery=0: expected seconds, more than 0"),
-        ({"recovery": float("nan")}, "breaker 'x': recovery=nan: expected seconds, more than 0"),
-        ({"recovery": "30"}, "breaker 'x': recovery='30': expected seconds, more than 0"),
+        ({"recovery": 0}, "breaker 'x': recovery=0: expected seconds, more than 0, 86400 at most"),
+        ({"recovery": float("nan")}, "breaker 'x': recovery=nan: expected seconds, more than 0, 86400 at most"),
+        ({"recovery": 10**400}, "breaker 'x': recovery=a huge number: expected seconds, more than 0, 86400 at most"),
+        ({"failures": 10**30}, "breaker 'x': failures=a huge number: expected 1,000,000 at most"),
+        ({"failures": 5, "of": 1_000_001}, "breaker 'x': of=1000001: expected 1,000,000 at most"),
+        ({"probes": -(10**5000)}, "breaker 'x': probes=a huge number: expected a whole number, 1 or more"),
+        ({"recovery": "30"}, "breaker 'x': recovery='30': expected seconds, more than 0, 86400 at most"),
         ({"errors": 500}, "breaker 'x': errors=500: expected exception classes, or a function of one"),
         ({"errors": int}, "breaker 'x': errors=<class 'int'>: expected exception classes, or a function of one"),
     ],
@@ -336,3 +340,19 @@ def test_a_breaker_has_a_name():
         @Breaker
         def call():
             """Do nothing."""
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\u2028b", None])
+def test_a_name_is_a_word_or_two(name):
+    """It is an attribute and stands in log lines."""
+    with pytest.raises(SettingsError, match=r"^breaker .*: expected a name"):
+        Breaker(name)
+
+
+@pytest.mark.parametrize("found", [[], 0, "up", 1.0])
+def test_what_is_no_verdict_changes_nothing(breakers, found):
+    """It is refused, not taken for a bad one."""
+    breaker = breakers()
+    with pytest.raises(SettingsError, match=r"record\(.*\): expected True, False or None"):
+        breaker.record(found)
+    assert breaker.state == "closed"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import os
 import sqlite3
 import threading
 import time
 
+import numpy as np
 import pytest
 from processes import until
 from serving import Page, answer, certificate
@@ -17,9 +20,11 @@ from serving import wild as wild  # noqa: PLC0414
 from sink import free_port
 
 from otel_llmon import checks
-from otel_llmon.checks.asking import Pool
+from otel_llmon.checks import probes
+from otel_llmon.checks.connections import Pool
 from otel_llmon.checks.verdicts import Run
 from otel_llmon.errors import LlmonError, SettingsError
+from otel_llmon.observers.host import filesystems
 from otel_llmon.semconv import health as rows
 from otel_llmon.semconv.attributes import OUTCOME, SERVER_ADDRESS, SERVER_PORT, STEP, TARGET, TARGET_TYPE
 
@@ -80,6 +85,26 @@ def test_a_page_is_as_expected_or_what_it_is_instead_is_said(page, sent, expecte
     """Status, headers, text, pattern, JSON."""
     page.answers["/"] = sent
     assert http(page, **expected) == said
+
+
+def test_a_pattern_is_sought_in_the_beginning_of_a_body_only(page):
+    """Python lets nothing else run meanwhile, and a body may be what takes a pattern a day."""
+    page.answers["/"] = answer(b"start" + b" " * (1 << 20) + b"end")
+    began = time.process_time()
+    assert http(page, matches=r"st\w+t") is None
+    for pattern in (r"\s+$", r"(a|\s)*b", "end"):
+        assert http(page, matches=pattern) == f"the beginning of 4096 characters does not match {pattern!r}"
+    assert time.process_time() - began < 60
+
+
+def test_a_pattern_that_holds_up_the_program_is_told_of(page, caplog, monkeypatch):
+    """Once, with how long."""
+    monkeypatch.setattr(probes, "SLOW", 0)
+    page.answers["/"] = answer(b" " * 1000 + b"x")
+    for _ in range(2):
+        assert http(page, matches=r"\s+$")
+    [line] = [record.getMessage() for record in caplog.records if "stood still" in record.getMessage()]
+    assert line.startswith("checks: to search '\\\\s+$' took ")
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed(page):
@@ -194,6 +219,19 @@ def test_the_wrong_protocol_is_named(page, secure, trusted):
     }
 
 
+@pytest.mark.row("H2")
+def test_a_certificate_that_has_expired_says_since_when(tmp_path, recorder):
+    """Else an alert on the days that are left would fall silent when there are none; nothing is asked of the server."""
+    made = certificate(tmp_path, days=-3)
+    with contextlib.closing(Page(made)) as page:
+        said = http(page, ca=str(made), certificate_days=10, headers={"X-Key": SECRET})
+        assert said == "its certificate is not trusted (certificate has expired)"
+        assert page.asked == []
+        assert -3.1 * 86_400 < recorder.value(rows.HEALTH_CERTIFICATE.name, {TARGET: "page"}) < -3 * 86_400
+        assert http(page) == "its certificate is not trusted (self-signed certificate)"
+        assert "certificate" not in checks.results()["page"].facts, "of a stranger's nothing is believed"
+
+
 def test_a_file_of_certificates_that_is_not_there_is_named(secure):
     """It may come later, so that is a finding and no mistake of the call."""
     assert http(secure, ca="missing.pem") == "missing.pem: no such file or directory"
@@ -250,6 +288,53 @@ def test_a_check_ends_at_its_timeout_however_the_target_keeps_it_waiting(wild, b
     assert time.monotonic() - began < 5
     assert check.result.seconds < 5
     assert until(lambda: all(thread.name != "llmon-check-slow" for thread in threading.enumerate()), 5), "it waits on"
+
+
+def streams(*parts):
+    """Send a beginning, piece by piece, and no end."""
+
+    def behaves(sock):
+        sock.recv(1000)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            for part in parts:
+                sock.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+                time.sleep(0.02)
+
+    return behaves
+
+
+@pytest.mark.parametrize(
+    ("behaves", "expected", "said"),
+    [
+        (streams(b"x"), {}, None),
+        (streams(b"event: re", b"ady\n"), {"contains": "ready"}, None),
+        (streams(b"x"), {"contains": "ready"}, "no answer within 1 s"),
+        (streams(b"x"), {"matches": "ready"}, "no answer within 1 s"),
+        (lambda sock: (sock.recv(1000) and sock.sendall(b"HTTP/1.0 200 OK\r\n\r\n")) or time.sleep(60), {}, None),
+    ],
+)
+def test_an_answer_without_end_is_well_where_its_beginning_is(wild, behaves, expected, said):
+    """As of a stream of events: nobody waits for what is never told."""
+    server = wild(behaves)
+    here = {"timeout": 1 if said else 30, "every": RARELY}
+    check = checks.http("stream", f"http://127.0.0.1:{server.port}/", **here, **expected)
+    assert found(check) == said
+    assert check.result.seconds < 20
+
+
+def test_an_answer_of_unknown_length_that_ends_at_once_keeps_its_connection(wild):
+    """Most have no length, and an end."""
+    connections = []
+
+    def behaves(sock):
+        connections.append(sock)
+        while sock.recv(1000):
+            sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+
+    check = checks.http("page", f"http://127.0.0.1:{wild(behaves).port}/", every=RARELY)
+    assert all(check.ask().up for _ in range(3))
+    assert len(connections) == 1
 
 
 @pytest.mark.parametrize(
@@ -361,6 +446,15 @@ def test_a_disk_has_room_or_not(tmp_path):
     assert found(checks.disk("data", "/not/there", every=RARELY)) == "/not/there: no such file or directory"
 
 
+def test_a_disk_is_as_full_as_the_observer_of_filesystems_tells(monkeypatch):
+    """What is reserved for the system is not to be had, so it is no room, nor part of a whole."""
+    made = os.statvfs_result((4096, 4096, 1000, 300, 200, 1, 1, 1, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: made)
+    [one] = [each for each in filesystems.watch("/proc").read() if each.mountpoint == "/"]
+    assert found(checks.disk("data", "/", free=0.99, every=RARELY)) == "22.2% free, expected 99.0% or more"
+    assert 1 - one.utilization == pytest.approx(200 / 900)
+
+
 def raises():
     """What a client of a database may say."""
     raise ConnectionError("cannot reach postgres://app:topsecret@db/x\nand more")
@@ -378,6 +472,8 @@ def leaves():
         (dict, None),
         (lambda: 0, None),
         (lambda: False, "it returned False"),
+        (lambda: np.all([True, False]), "it returned False"),
+        (lambda: np.all([True, True]), None),
         (raises, "it hangs up without an answer"),
         (leaves, "SystemExit: 3"),
         (lambda: {}["model"], "KeyError: 'model'"),
@@ -581,6 +677,16 @@ def test_a_retry_is_an_event_of_the_span(page, recorder):
 # mistakes
 
 
+def generates():
+    """What does nothing when it is called."""
+    yield 1
+
+
+async def generates_later():
+    """The same in an event loop."""
+    yield 1
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -610,6 +716,21 @@ def test_a_retry_is_an_event_of_the_span(page, recorder):
         (lambda: checks.disk("d", "/", free=1.5), "checks.d.free=1.5: expected a share of the disk"),
         (lambda: checks.database("db", "sqlite://"), "checks.db: found 'sqlite://', expected a function that returns"),
         (lambda: checks.function("f", 3), "checks.f: found 3, expected a function without arguments"),
+        (
+            lambda: checks.function("f", generates),
+            "checks.f: found a generator, of which a call runs nothing",
+        ),
+        (lambda: checks.function("f", generates_later), "checks.f: found a generator, of which a call runs nothing"),
+        (
+            lambda: checks.function("f")(functools.partial(generates)),
+            "checks.f: found a generator, of which a call runs nothing",
+        ),
+        (lambda: checks.database("db", generates), "checks.db: found a generator, of which a call runs nothing"),
+        (lambda: checks.function("f", lambda host: host), "checks.f: found <function <lambda>"),
+        (lambda: checks.http("api", "http://a", headers="x"), "checks.api.headers=***: expected name=value"),
+        (lambda: checks.http("api", "http://u:topse/cret@a/"), "checks.api.http='http://***@a/': expected a URL"),
+        (lambda: checks.tcp("db", "u:topsecret@a:1"), "checks.db.tcp='***@a:1': expected a host and a port"),
+        (lambda: checks.http("a\nb", "http://a"), "checks: name 'a\\nb': expected a word or two"),
         (lambda: checks.function("f", print, on_change=3), "checks.f.on_change=3: expected a function of the result"),
         (lambda: checks.function("f", print, breaker=3), "checks.f.breaker=3: expected a Breaker"),
     ],
@@ -619,5 +740,5 @@ def test_a_mistake_is_told_at_the_call_in_one_line(call, said):
     with pytest.raises(SettingsError) as caught:
         call()
     assert str(caught.value).startswith(said)
-    assert "topsecret" not in str(caught.value)
+    assert "topse" not in str(caught.value)
     assert checks.results() == {}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from otel_llmon import Breaker, phase
-from otel_llmon.errors import NoneUpError
+from otel_llmon.errors import NoneUpError, SettingsError
 from otel_llmon.failover import first_up
 
 
@@ -59,3 +59,20 @@ def test_where_none_is_up_it_says_so():
         first_up([target("local", up=False), target("hosted", up=False)])
     with pytest.raises(NoneUpError, match="no target: none is up"):
         first_up([])
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (["a"], "first_up: found 'a', expected breakers, checks, or what has `name` and `up`"),
+        ("ab", "first_up: found 'a', expected breakers"),
+        (None, "first_up: found None, expected several: first_up([local, hosted])"),
+        (Breaker("alone"), "first_up: found <otel_llmon.breaker.Breaker"),
+        ([target("up", up=True), 3], "first_up: found 3, expected breakers"),
+    ],
+)
+def test_what_is_no_target_is_named(targets, said):
+    """Before anybody is asked, though the first one might be up."""
+    with pytest.raises(SettingsError) as refused:
+        first_up(targets)
+    assert str(refused.value).startswith(said)

@@ -22,6 +22,7 @@ from sink import Sink, free_port
 
 from otel_llmon import checks, exporting, health, observers
 from otel_llmon.adapters import asgi, wsgi
+from otel_llmon.errors import SettingsError
 
 RARELY = 3600.0
 
@@ -306,6 +307,13 @@ def test_wsgi_by_itself_answers_too():
     assert json.loads(b"".join(body)) == {"paths": ["/health", "/ready", "/live"]}
 
 
+@pytest.mark.parametrize("adapter", [asgi, wsgi])
+def test_what_is_no_application_is_refused(adapter):
+    """At once, and not with the first request."""
+    with pytest.raises(SettingsError, match=r"Health\(5\): expected the .SGI application that it stands around"):
+        adapter.Health(5)
+
+
 # llmon health
 
 
@@ -348,6 +356,55 @@ def test_llmon_health_checks_what_the_settings_name(program, page):
     assert (code, err) == (1, "")
     assert out.splitlines()[1].split("\t")[:3] == ["page", "http", "down"]
     assert len(page.asked) >= 3
+
+
+def test_llmon_health_shows_no_password_and_asks_with_it(program, sink, page):
+    """Neither in its table, nor in JSON, /health, metrics, spans or log records; two of them are two targets."""
+    page.answers |= {"/": answer(status=401), "/?api_key=topsecret&b=1": answer()}
+    place = f"127.0.0.1:{page.port}"
+    locked = [
+        f"http://me:topsecret@{place}/",
+        f"http://me:topsecret2@{place}/",
+        f"http://{place}/?api_key=topsecret&b=1",
+    ]
+    shown = [f"http://***@{place}/", f"http://***@{place}/ (2)", f"http://{place}/?api_key=***&b=1"]
+    for words in ([], ["--json"]):
+        code, out, err = llmon(program, *locked, *words)
+        assert code == 1
+        assert "topsecret" not in out + err
+        assert [name for name in shown if name in out] == shown
+    assert {headers.get("authorization") for _, _, headers in page.asked} == {
+        "Basic bWU6dG9wc2VjcmV0",
+        "Basic bWU6dG9wc2VjcmV0Mg==",
+        None,
+    }
+    port = free_port()
+    with program.start(["llmon", "health", *locked, "--serve", f"127.0.0.1:{port}"]) as process, killed(process):
+        assert process.stdout.readline()
+        http = urllib3.PoolManager(retries=False)
+
+        def said():
+            return http.request("GET", f"http://127.0.0.1:{port}/health").json()
+
+        assert until(lambda: all(one["status"] != "unknown" for one in said()["components"].values()))
+        text = json.dumps(said()) + http.request("GET", f"http://127.0.0.1:{port}/ready").data.decode()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert shown[1] in text
+    sent = f"{sink.spans()} {sink.logs()} {sink.latest()}"
+    assert shown[1] in sent
+    assert "topsecret" not in text + out + err + sent
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:top/secret@h/", "tcp://me:topsecret@h:1", "ftp://me:topsecret@h", "ollama://me:topsecret@h"]
+)
+def test_an_address_that_is_refused_is_shown_without_its_password(program, address):
+    """Also where the password is what is wrong."""
+    code, out, err = llmon(program, address)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "***@h" in err
+    assert "secret" not in err
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,8 @@ def test_variables_of_others_are_left_alone():
         ("level: [basic\nservice: a\n", "llmon.yaml: line 2: expected ',' or ']', but got ':', expected YAML"),
         ("level: !!python/object:os.x {}", "llmon.yaml: line 1: could not determine a constructor"),
         ("level: \x07", "llmon.yaml: unreadable characters, expected YAML"),
+        ("level: basic\nlevel: detailed", "llmon.yaml: line 2: 'level' is there twice, expected YAML"),
+        ("checks:\n  a: {tcp: 'a:1'}\n  a: {tcp: 'b:1'}", "llmon.yaml: line 3: 'a' is there twice, expected YAML"),
     ],
 )
 def test_a_broken_file_is_refused_in_one_line(llmon_yaml, text, message):

@@ -17,7 +17,7 @@ class Health:
     """Answers these three paths out of memory; what else is asked goes to `app`, where one is given."""
 
     def __init__(self, app: App | None = None) -> None:
-        self._app = app
+        self._app = health.checked_app(app, "ASGI")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -15,7 +15,7 @@ class Health:
     """Answers these three paths out of memory; what else is asked goes to `app`, where one is given."""
 
     def __init__(self, app: App | None = None) -> None:
-        self._app = app
+        self._app = health.checked_app(app, "WSGI")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""

@@ -13,6 +13,7 @@ A check never runs in the program's event loop and takes `timeout` at most. What
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
@@ -21,6 +22,7 @@ from otel_llmon.checks.loops import Loop
 from otel_llmon.checks.probes import PROBES, Probe, database_probe, function_probe
 from otel_llmon.checks.running import runner
 from otel_llmon.checks.verdicts import Check, Fed, Result
+from otel_llmon.decorating import code_of
 from otel_llmon.errors import SettingsError
 from otel_llmon.prices import NotAllowedError
 from otel_llmon.targets import Target, Targets
@@ -120,8 +122,7 @@ def openai(  # noqa: PLR0913  # by name
 
 def database(name: str, connect: Callable[[], Any], *, query: str | None = None, **plan: Unpack[Plan]) -> Check:
     """Check a database: `connect()` returns a DB-API connection, which is asked `SELECT 1` and closed."""
-    if not callable(connect):
-        raise SettingsError(f"checks.{name}: found {connect!r}, expected a function that returns a connection")
+    _check_call(name, connect, "a function that returns a connection")
     return _add("database", name, "", {"query": query}, plan, lambda target: database_probe(target, connect))
 
 
@@ -143,8 +144,7 @@ def function(name: str, call: Any = None, **plan: Unpack[Plan]) -> Any:
     loop = Loop()
 
     def add(call: Any) -> Check:
-        if not callable(call):
-            raise SettingsError(f"checks.{name}: found {call!r}, expected a function without arguments")
+        _check_call(name, call, "a function without arguments")
         return _add("function", name, "", {}, plan, lambda _: function_probe(call, loop), loop)
 
     def decorate(call: CallT) -> CallT:
@@ -189,6 +189,21 @@ def _add(  # noqa: PLR0913, PLR0917  # what is told of a check
         raise SettingsError(f"checks{exc}") from None
     _check_told(name, told)
     return _begun(target, (make or PROBES[kind])(target), told, loop)
+
+
+def _check_call(name: str, call: Any, expected: str) -> None:
+    """Refuse what cannot be called, and what does nothing when it is."""
+    if not callable(call):
+        raise SettingsError(f"checks.{name}: found {call!r}, expected {expected}")
+    code = None if isinstance(call, type) else code_of(call)
+    if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
+        raise SettingsError(f"checks.{name}: found a generator, of which a call runs nothing; expected {expected}")
+    try:
+        inspect.signature(call).bind()
+    except ValueError:  # of builtins there is no signature
+        return
+    except TypeError as exc:
+        raise SettingsError(f"checks.{name}: found {call!r}: {exc}; expected {expected}") from None
 
 
 def _check_told(name: str, told: Mapping[str, Any]) -> None:

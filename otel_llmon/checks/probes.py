@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import inspect
 import re
 import shutil
-import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any
 
-from otel_llmon.checks.asking import LARGEST, Answer, Asking, NotWellError, Pool, line
+from otel_llmon import telemetry
+from otel_llmon.checks.asking import LARGEST, Answer, Asking, NotWellError, NoVerdictError
+from otel_llmon.checks.connections import Enough, Pool
 from otel_llmon.checks.loops import Loop
-from otel_llmon.errors import reason
-from otel_llmon.targets import Target, without_password
+from otel_llmon.targets import Target
 
 Probe = Callable[[Asking, Pool], None]
 DAY = 86_400
+SEARCHED = 4096
+"""Characters that a pattern is searched in. Python lets nothing else of the program run meanwhile, and a plain `\\s+$`
+takes time with the square of the length: a tenth of a second here, two hours in 1 MiB of spaces."""
+SLOW = 0.1
+"""Seconds after which a search is told of."""
 
 
 def http_probe(target: Target) -> Probe:
     """Ask for a page, and compare the answer with what is expected."""
     options = target.options
+    method = options.get("method", "get").upper()
+    enough = _enough(options)
 
     def probe(asking: Asking, pool: Pool) -> None:
-        answer = _ask(target, asking, pool, target.address, method=options.get("method", "get").upper())
+        answer = _ask(target, asking, pool, target.address, method, enough)
         for expectation, wanted in options.items():
             if expectation in EXPECTATIONS:
                 EXPECTATIONS[expectation](answer, wanted)
 
     return probe
+
+
+def _enough(options: Mapping[str, Any]) -> Enough:
+    """Return what tells whether the beginning of an endless body will do."""
+    if "matches" in options or "json" in options:
+        return lambda _: False
+    return lambda body: options.get("contains", "").encode() in body
 
 
 def tcp_probe(target: Target) -> Probe:
@@ -69,7 +80,7 @@ def openai_probe(target: Target) -> Probe:
 
     def probe(asking: Asking, pool: Pool) -> None:
         if "health" in target.options:
-            _ask(target, asking, pool, base + target.options["health"])
+            _ask(target, asking, pool, base + target.options["health"], enough=lambda _: True)
         answer = _ask(target, asking, pool, f"{base}/v1/models")
         wanted = target.options.get("model")
         has = _names(answer, "data", "id", "an OpenAI-compatible server")
@@ -81,13 +92,16 @@ def openai_probe(target: Target) -> Probe:
 
 
 def disk_probe(target: Target) -> Probe:
-    """Look how much is free."""
+    """Look how much is free of what programs may use, as `df` and the observer of filesystems do."""
     least = target.options.get("free", 0.05)
 
     def probe(*_: Any) -> None:
         found = shutil.disk_usage(target.address)
-        if not found.total or found.free / found.total < least:
-            raise NotWellError(f"{found.free / max(found.total, 1):.1%} free, expected {least:.1%} or more")
+        usable = found.used + found.free
+        if not usable:
+            raise NoVerdictError(f"{target.address} has no blocks: it lies on no disk")
+        if found.free / usable < least:
+            raise NotWellError(f"{found.free / usable:.1%} free, expected {least:.1%} or more")
 
     return probe
 
@@ -110,19 +124,18 @@ def function_probe(call: Callable[[], Any], loop: Loop) -> Probe:
     def probe(asking: Asking, _: Pool) -> None:
         said = call()
         if inspect.isawaitable(said):
-            said = _awaited(loop.begin(said), asking)
-        if said is False:
+            said = loop.begin(said).result(asking)
+        if inspect.isgenerator(said) or inspect.isasyncgen(said):
+            raise NoVerdictError("it returned a generator, of which nothing has run")
+        if _is_false(said):
             raise NotWellError("it returned False")
 
     return probe
 
 
-def _awaited(future: Future[Any], asking: Asking) -> Any:
-    try:
-        return future.result(asking.left())
-    except BaseException:
-        future.cancel()
-        raise
+def _is_false(said: Any) -> bool:
+    """Tell whether that is False, numpy's among it; 0 and what is empty are answers like others."""
+    return said is False or (getattr(said, "ndim", None) == 0 and said.item() is False)
 
 
 PROBES: Mapping[str, Callable[[Target], Probe]] = {
@@ -135,9 +148,12 @@ PROBES: Mapping[str, Callable[[Target], Probe]] = {
 """Those that need no more than their target."""
 
 
-def _ask(target: Target, asking: Asking, pool: Pool, url: str, method: str = "GET") -> Answer:
+def _ask(  # noqa: PLR0913, PLR0917  # what is asked, and how
+    target: Target, asking: Asking, pool: Pool, url: str, method: str = "GET", enough: Enough = lambda _: False
+) -> Answer:
     options = target.options
-    answer = pool.ask(asking, url, method=method, headers=dict(options.get("headers", ())), ca=options.get("ca"))
+    headers = dict(options.get("headers", ()))
+    answer = pool.ask(asking, url, method=method, headers=headers, ca=options.get("ca"), enough=enough)
     asking.facts["http_status"] = answer.status
     if answer.expires is not None:
         asking.facts["certificate"] = answer.expires - time.time()
@@ -176,8 +192,16 @@ def _expect_text(answer: Answer, wanted: str) -> None:
 
 
 def _expect_pattern(answer: Answer, wanted: str) -> None:
-    if re.search(wanted, answer.body.decode("utf-8", "replace")) is None:
-        raise NotWellError(_absent(answer, f"does not match {wanted!r}"))
+    text = answer.body[: 4 * SEARCHED + 4].decode("utf-8", "replace")  # a character has four bytes at most
+    cut = len(text) > SEARCHED or not answer.whole
+    began = time.thread_time()
+    found = re.search(wanted, f"{text[:SEARCHED]}\0" if cut else text)  # what is cut off does not end here, for a `$`
+    took = time.thread_time() - began
+    if took > SLOW:
+        telemetry.warn_once("checks: to search %r took %.1f s, in which the program stood still", wanted, took)
+    if found is None:
+        where = f"the beginning of {SEARCHED} characters" if cut else "the body"
+        raise NotWellError(f"{where} does not match {wanted!r}")
 
 
 def _absent(answer: Answer, what: str) -> str:
@@ -235,51 +259,3 @@ def _names(answer: Answer, key: str, name: str, server: str) -> list[str]:
 
 def _listed(answer: Answer, names: list[str]) -> str:
     return f"only {answer.shown(', '.join(sorted(names)))}" if names else "there are none"
-
-
-# why a check failed, in words
-
-
-def told(exc: BaseException, seconds: float) -> str:
-    """Return in one line why a target is not well, without the password of a URL that may be in what was raised."""
-    for kind, say in _REASONS:
-        if isinstance(exc, kind):
-            return say if isinstance(say, str) else say(exc)
-    said = line(without_password(_text(exc)))
-    if isinstance(exc, TimeoutError) and (not said or "timed out" in said):
-        return f"no answer within {seconds:g} s"
-    if isinstance(exc, OSError) and exc.strerror:
-        return f"{exc.filename}: {reason(exc)}" if exc.filename else reason(exc)
-    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # a foreign exception's own code
-        return ""
-
-
-def _told_of_certificate(exc: Any) -> str:
-    why = str(exc.verify_message).rstrip(".").partition(", certificate is not valid for")
-    return f"its certificate is not trusted ({line(why[0].lower())}{': it is for another name' if why[1] else ''})"
-
-
-def _told_of_tls(exc: Any) -> str:
-    if re.search(r"WRONG_VERSION_NUMBER|RECORD_LAYER|UNEXPECTED_EOF|HTTP_REQUEST|PACKET_LENGTH", str(exc)):
-        return "it speaks no TLS; use http:// instead of https://"
-    return f"no TLS with it: {line(str(exc.reason or exc))}"
-
-
-_Reason = str | Callable[[Any], str]
-_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Reason], ...] = (
-    (NotWellError, str),
-    (socket.gaierror, "no such host; check the name"),
-    (ConnectionRefusedError, "connection refused; is it running there?"),
-    (ConnectionError, "it hangs up without an answer"),
-    (http.client.IncompleteRead, "its answer is incomplete"),
-    (ssl.SSLCertVerificationError, _told_of_certificate),
-    ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "it hangs up without an answer"),
-    (ssl.SSLError, _told_of_tls),
-    (http.client.HTTPException, "it speaks no HTTP; is that another server's port?"),
-)

@@ -24,6 +24,7 @@ from otel_llmon.telemetry import state
 if TYPE_CHECKING:
     from otel_llmon.checks.verdicts import Result, Run
 
+NO_SPAN = trace.INVALID_SPAN
 RETRY = "llmon.check.retry"
 """Name of the span events."""
 SUCCESS, FAILURE = "success", "failure"
@@ -39,7 +40,6 @@ quietly = suppress_instrumentation
 def checking(run: Run) -> Iterator[None]:
     """Put a span of its own around a run; it is no part of a trace of the program's."""
     target = run.check.target
-    run.span = trace.INVALID_SPAN
     if state.level:
         name = f"check {values.text(target.name)}"
         run.span = telemetry.tracer().start_span(name, Context(), SpanKind.CLIENT, _facts(target))
@@ -61,31 +61,40 @@ def retried(run: Run, attempt: int, reason: str) -> None:
     run.span.add_event(RETRY, {key.ATTEMPT: attempt, key.REASON: reason})
 
 
-def ended(run: Run, before: Result, after: Result) -> None:
-    """Tell what a run found."""
+def ended(run: Run, last: Result, before: Result, after: Result, *, known: bool) -> None:
+    """Tell what a run found. `before` is the last verdict that there was, `last` what was found last."""
     if state.level:
         try:
-            _record(run, after)
+            _record(run, after, known=known)
         except Exception as exc:  # a span processor's bug must not cost the verdict
             failed(after.name, exc)
-    if after.up != before.up:
+    if not known:
+        _not_known(last, after)
+    elif after.up != before.up:
         with trace.use_span(run.span, end_on_exit=False):
             _tell(before, after)
-    if run.span is not None:
-        run.span.end()
+    run.span.end()
 
 
-def _record(run: Run, after: Result) -> None:
+def _record(run: Run, after: Result, *, known: bool) -> None:
     name, kind = values.text(after.name), after.kind
-    outcome = FAILURE if after.reason else SUCCESS
-    _duration.at(name, kind, outcome).record(after.seconds or 0.0, run.span)
+    if known:
+        outcome = FAILURE if after.reason else SUCCESS
+        _duration.at(name, kind, outcome).record(after.seconds or 0.0, run.span)
+        run.span.set_attribute(key.OUTCOME, outcome)
     for step, seconds in run.asking.steps.copy().items():
         _step.at(name, step).record(seconds, run.span)
-    run.span.set_attribute(key.OUTCOME, outcome)
     if "http_status" in after.facts:
         run.span.set_attribute(key.HTTP_STATUS, int(after.facts["http_status"]))
     if after.reason:
         run.span.set_status(Status(StatusCode.ERROR, after.reason))
+
+
+def _not_known(last: Result, after: Result) -> None:
+    """Count that a check found nothing for a cause that lies here, and say so in one line where that is new."""
+    errors.at(after.name).add()
+    if last.reason != after.reason:
+        telemetry.log.warning("check %s: nobody knows: %s", after.name, after.reason)
 
 
 def _tell(before: Result, after: Result) -> None:

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from otel_llmon import metering
-from otel_llmon.checks import loops, reporting
-from otel_llmon.checks.asking import Pool
-from otel_llmon.checks.verdicts import Check, Result, Run
+from otel_llmon.checks import loops
+from otel_llmon.checks.connections import Pool
+from otel_llmon.checks.reasons import NOT_ASKED
+from otel_llmon.checks.verdicts import Check, Finding, Result, Run
 from otel_llmon.metering import Reading
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv import health as rows
@@ -84,9 +85,13 @@ class Runner:
             if check.run is not None:
                 return check.run
             run = Run(check)
-            threading.Thread(target=self._work, args=(run,), name=f"llmon-check-{check.name}", daemon=True).start()
-            check.run = run  # after the thread, of which the system may have no more; it needs the lock to end
             check.due = time.monotonic() + check.plan.every * self._spread(0.9, 1.1)
+            try:
+                threading.Thread(target=self._work, args=(run,), name=f"llmon-check-{check.name}", daemon=True).start()
+            except RuntimeError as exc:
+                check.settle(run, Finding(f"{exc} here; {NOT_ASKED}", known=False))
+                return run
+            check.run = run  # the thread needs the lock to end
             self._running.add(run)
             self._changed.notify_all()
             return run
@@ -124,25 +129,20 @@ class Runner:
         for check in sorted(self.checks.values(), key=lambda check: check.due):
             if check.due > now or len(self._running) >= MOST:
                 return
-            try:
-                if check.run is None:
-                    self.begin(check)
-                else:
-                    check.due = now + check.plan.every
-                    check.fresh_until = now + 2.5 * check.plan.every  # it hangs, and is as down as it was
-            except RuntimeError as exc:  # the system gives no more threads
-                check.due = now + 1
-                reporting.failed(check.name, exc)
+            if check.run is None:
+                self.begin(check)
+            else:
+                check.due = now + check.plan.every
+                check.fresh_until = now + 2.5 * check.plan.every  # it hangs, and is as down as it was
 
     def _end_late_ones(self, now: float) -> None:
         for run in [run for run in self._running if now > run.asking.deadline + GRACE]:
             self._running.discard(run)
             run.asking.cancel()
-            reason = f"no answer within {run.check.plan.timeout:g} s"
             try:  # hooks are told of it, and may take their time
-                threading.Thread(target=run.check.settle, args=(run, reason), daemon=True).start()
+                threading.Thread(target=run.check.late, args=(run,), daemon=True).start()
             except RuntimeError:  # the system gives no more threads
-                run.check.settle(run, reason)
+                run.check.late(run)
 
     def _reader(self, row: Metric) -> metering.Source:
         read = READINGS[row]

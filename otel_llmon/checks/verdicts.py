@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from otel_llmon.checks import loops, reporting
-from otel_llmon.checks.asking import Asking, Pool
-from otel_llmon.checks.probes import Probe, told
+from otel_llmon.checks.asking import Asking
+from otel_llmon.checks.connections import Pool
+from otel_llmon.checks.probes import Probe
+from otel_llmon.checks.reasons import of_here, told
 from otel_llmon.errors import LlmonError
 from otel_llmon.targets import Target
 
@@ -27,13 +29,16 @@ class Fed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a check found. `up` is the verdict after `rise` and `fall`; None before there is one."""
+    """What a check found. `up` is the verdict after `rise` and `fall`; None where nobody knows.
+
+    That is so before there is one, and where something here, such as a lack of file descriptors, kept it from asking.
+    """
 
     name: str
     kind: str
     up: bool | None = None
     reason: str = ""
-    """Why the target is not well; empty where it is."""
+    """Why the target is not well, or not known to be; empty where it is."""
     seconds: float | None = None
     """How long the check took."""
     at: float | None = None
@@ -56,6 +61,14 @@ class Plan:
     required: bool = True
 
 
+class Finding(NamedTuple):
+    """What a run found."""
+
+    reason: str
+    """Why the target is not well, empty where it is; or, where it is not `known`, why nobody knows."""
+    known: bool = True
+
+
 class Run:
     """One check under way."""
 
@@ -67,7 +80,7 @@ class Run:
         """Set with the verdict, which may be that it takes too long."""
         self.told = threading.Event()
         """Set when everybody was told of it."""
-        self.span: Any = None
+        self.span: Any = reporting.NO_SPAN
 
 
 class Check:
@@ -103,6 +116,9 @@ class Check:
         self.run: Run | None = None
         self.fresh_until = 0.0
         self._lock = threading.Lock()
+        self._known = self.result
+        """The last that was up or down."""
+        self._well = False
         self._in_a_row = 0
 
     def __repr__(self) -> str:
@@ -127,52 +143,74 @@ class Check:
     def work(self, run: Run, pool: Pool) -> None:
         """Check, and try again where that failed and is wanted; what the thread of a run does."""
         with reporting.checking(run):
-            reason = "no answer"
-            for attempt in range(self.plan.retries + 1):
-                try:
-                    if attempt:
-                        reporting.retried(run, attempt + 1, reason)
-                        run.ended.wait(min(0.1 * 2**attempt, run.asking.left() / 2))
-                    with reporting.quietly():
-                        self._probe(run.asking, pool)
-                except BaseException as exc:  # a user's function may raise anything, SystemExit among it
-                    reason = told(exc, self.plan.timeout)
-                    if run.ended.is_set():
-                        return
-                else:
-                    reason = ""
-                    break
-            self._runner.returned(run)
-            self.settle(run, reason)
+            finding = self._found(run, pool)
+            lingering = run.asking.lingering
+            if lingering is None:
+                self._runner.returned(run)
+            self.settle(run, finding)
+        if lingering is not None:  # it is not begun again meanwhile
+            lingering()
 
-    def settle(self, run: Run, reason: str) -> None:
+    def _found(self, run: Run, pool: Pool) -> Finding:
+        finding = Finding("no answer")
+        for attempt in range(self.plan.retries + 1):
+            try:
+                if attempt:
+                    reporting.retried(run, attempt + 1, finding.reason)
+                    run.ended.wait(min(0.1 * 2**attempt, run.asking.left() / 2))
+                with reporting.quietly():
+                    self._probe(run.asking, pool)
+            except BaseException as exc:  # a user's function may raise anything, SystemExit among it
+                here = of_here(exc)
+                finding = Finding(told(exc, self.plan.timeout)) if here is None else Finding(here, known=False)
+                if not finding.known or run.asking.is_over():
+                    return finding
+            else:
+                return Finding("")
+        return finding
+
+    def late(self, run: Run) -> None:
+        """Settle what takes too long."""
+        excuse = run.asking.excuse()
+        self.settle(run, Finding(excuse or f"no answer within {self.plan.timeout:g} s", known=not excuse))
+
+    def settle(self, run: Run, finding: Finding) -> None:
         """Take what a run found, unless it is known already."""
         with self._lock:
             if run.ended.is_set():
                 return
-            before, self.result = self.result, self._judged(run, reason)
-            after = self.result
+            last, before = self.result, self._known
+            self.result = after = self._judged(run, finding)
+            if after.up is not None:
+                self._known = after
             self.fresh_until = time.monotonic() + 2.5 * self.plan.every + self.plan.timeout
             run.ended.set()
         try:
             if not self.over:
-                reporting.ended(run, before, after)
-                self._tell(before, after)
+                reporting.ended(run, last, before, after, known=finding.known)
+                if finding.known:
+                    self._tell(before, after)
         finally:
             run.told.set()
 
-    def _judged(self, run: Run, reason: str) -> Result:
-        before, ok, now = self.result, not reason, time.time()
-        same = ok == (not before.reason) and before.at is not None
-        self._in_a_row = self._in_a_row + 1 if same else 1
-        up = before.up
-        if before.up is None or before.up != ok:
-            enough = self._in_a_row >= (self.plan.rise if ok else self.plan.fall)
-            up = ok if enough else before.up
-        since = before.since if up == before.up else now
-        return Result(
-            self.name, self.target.kind, up, reason, time.monotonic() - run.started, now, since, dict(run.asking.facts)
-        )
+    def _judged(self, run: Run, finding: Finding) -> Result:
+        now = time.time()
+        self._in_a_row *= finding.known
+        up = self._verdict(not finding.reason) if finding.known else None
+        alike = next((each for each in (self._known, self.result) if each.up == up), None)
+        since = alike.since if alike and alike.since else now
+        seconds = time.monotonic() - run.started
+        return Result(self.name, self.target.kind, up, finding.reason, seconds, now, since, dict(run.asking.facts))
+
+    def _verdict(self, well: bool) -> bool | None:  # noqa: FBT001  # as in Fed
+        """Return the verdict after one more check."""
+        self._in_a_row = self._in_a_row + 1 if well == self._well else 1
+        self._well = well
+        up = self._known.up
+        if up is None or up != well:
+            enough = self._in_a_row >= (self.plan.rise if well else self.plan.fall)
+            return well if enough else up
+        return up
 
     def _tell(self, before: Result, after: Result) -> None:
         """Tell the program; a first verdict is a change where it is a bad one."""

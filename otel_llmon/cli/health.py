@@ -7,7 +7,9 @@ import signal
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, count
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -16,10 +18,12 @@ from otel_llmon.checks.verdicts import word
 from otel_llmon.cli._output import as_json, as_table
 from otel_llmon.errors import LlmonError, SettingsError, reason
 from otel_llmon.settings import Settings
+from otel_llmon.targets import refused, without_password
 
 NONE = (
     "no checks: found none in llmon.yaml, give an address such as http://localhost:8000/health, or ollama://localhost"
 )
+EXPECTED = "expected http://, https://, tcp://, ollama:// or openai:// and a place"
 
 
 def run(
@@ -53,17 +57,33 @@ def run(
 
 
 def _given(addresses: Iterable[str], timeout: float) -> list[checks.Check]:
-    return [_check(address, timeout) for address in addresses]
+    """Begin to check addresses, each by a name that everybody may read."""
+    found: dict[str, str] = {}
+    for address in dict.fromkeys(addresses):
+        told = _told(address)
+        names = chain((told,), (f"{told} ({number})" for number in count(2)))
+        name = next(each for each in names if each not in found)
+        found[name] = address
+    return [_check(name, address, timeout) for name, address in found.items()]
 
 
-def _check(address: str, timeout: float) -> checks.Check:
+def _told(address: str) -> str:
+    """Return an address without its secrets, no longer than a name may be, with room for a number."""
+    try:
+        urlsplit(address).port  # noqa: B018  # it is read here
+    except ValueError:
+        raise SettingsError(f"{refused(address)}: {EXPECTED}") from None
+    return without_password(address)[:120]
+
+
+def _check(name: str, address: str, timeout: float) -> checks.Check:
     kind, separator, place = address.partition("://")
     if kind in ("http", "https") and separator:
-        return checks.http(address, address, timeout=timeout)
+        return checks.http(name, address, timeout=timeout)
     kinds: dict[str, Any] = {"tcp": checks.tcp, "ollama": checks.ollama, "openai": checks.openai}
     if kind not in kinds or not separator:
-        raise SettingsError(f"{address!r}: expected http://, https://, tcp://, ollama:// or openai:// and a place")
-    return kinds[kind](address, place, timeout=timeout)  # type: ignore[no-any-return]
+        raise SettingsError(f"{refused(address)}: {EXPECTED}")
+    return kinds[kind](name, place, timeout=timeout)  # type: ignore[no-any-return]
 
 
 def _asked(check: checks.Check) -> checks.Result:
