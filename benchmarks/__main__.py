@@ -15,6 +15,7 @@ from benchmarks import (
     collection,
     eta,
     gpu,
+    health,
     in_place,
     instructions,
     leaving,
@@ -48,6 +49,7 @@ GROUPS = {
     "progress": progress,
     "breaker": breaker,
     "gpu": gpu,
+    "health": health,
 }
 OWN = ("in-place", "eta")
 """Groups that measure and print in their own way."""
