@@ -70,6 +70,7 @@ def http(page, path="/", **expected):
         (answer(b"version x"), {"matches": r"version \d+$"}, r"the body does not match 'version \\d+$'"),
         (answer({"status": "ok", "data": [{"id": 7}]}), {"json": {"status": "ok", "data.0.id": 7}}, None),
         (answer({"status": "starting"}), {"json": {"status": "ok"}}, "status is 'starting', expected 'ok'"),
+        (answer({"ready": 1}), {"json": {"ready": True}}, "ready is 1, expected True"),
         (answer({"data": []}), {"json": {"data.0.id": 7}}, "data.0.id is not there"),
         (answer([1]), {"json": {"status": "ok"}}, "status is not there"),
         (answer(b"\xff{", Content_Type="x/y"), {"json": {"a": 1}}, "answers 2 bytes that are no JSON, but x/y"),

@@ -166,6 +166,15 @@ def test_since_when_a_target_is_down_does_not_begin_anew_after_a_gap():
     assert one.ask().since == since
 
 
+def test_since_when_nobody_knows_does_not_begin_anew_with_each_check():
+    """As with every verdict."""
+    one = checks.function("target", Script("??Y?"), every=RARELY)
+    since = one.ask().since
+    assert one.ask().since == since
+    one.ask()
+    assert one.ask().since > since
+
+
 def test_what_cannot_be_asked_is_not_tried_again_at_once():
     """A retry would find the same."""
     script = Script("?Y")

@@ -22,6 +22,7 @@ from sink import Sink, free_port
 
 from otel_llmon import checks, exporting, health, observers
 from otel_llmon.adapters import asgi, wsgi
+from otel_llmon.cli.health import _found
 from otel_llmon.errors import SettingsError
 
 RARELY = 3600.0
@@ -312,6 +313,19 @@ def test_what_is_no_application_is_refused(adapter):
     """At once, and not with the first request."""
     with pytest.raises(SettingsError, match=r"Health\(5\): expected the .SGI application that it stands around"):
         adapter.Health(5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, ""),
+        ({"models": 1, "http_status": 200}, "1 model, 200"),
+        ({"models": 2, "certificate": 86_400 * 20.04}, "2 models, certificate for 20.0 days"),
+    ],
+)
+def test_what_was_found_is_said_as_people_do(facts, said):
+    """In the table of `llmon health`."""
+    assert _found(checks.Result("x", "http", up=True, facts=facts)) == said
 
 
 # llmon health

@@ -215,7 +215,7 @@ def _expect_json(answer: Answer, wanted: Mapping[str, Any]) -> None:
     found = answer.json()
     for path, value in wanted.items():
         at = _at(found, path)
-        if at != value:
+        if at != value or isinstance(at, bool) != isinstance(value, bool):  # to Python 1 is True
             raise NotWellError(f"{path} is {answer.shown(repr(at))}, expected {value!r}")
 
 

@@ -197,8 +197,8 @@ class Check:
         now = time.time()
         self._in_a_row *= finding.known
         up = self._verdict(not finding.reason) if finding.known else None
-        alike = next((each for each in (self._known, self.result) if each.up == up), None)
-        since = alike.since if alike and alike.since else now
+        alike = self.result if up is None else self._known  # what nobody knew in between begins nothing anew
+        since = alike.since or now if alike.up == up else now
         seconds = time.monotonic() - run.started
         return Result(self.name, self.target.kind, up, finding.reason, seconds, now, since, dict(run.asking.facts))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, count
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import typer
 
 from otel_llmon import checks, health, telemetry
+from otel_llmon.checks.probes import DAY
 from otel_llmon.checks.verdicts import word
 from otel_llmon.cli._output import as_json, as_table
 from otel_llmon.errors import LlmonError, SettingsError, reason
@@ -100,8 +101,15 @@ def _row(result: checks.Result) -> tuple[str, ...]:
 
 
 def _found(result: checks.Result) -> str:
-    said = {"models": "{:.0f} models", "http_status": "{:.0f}", "certificate": "certificate for {:.0f} s"}
-    return ", ".join(words.format(result.facts[fact]) for fact, words in said.items() if fact in result.facts)
+    return ", ".join(say(result.facts[fact]) for fact, say in FACTS.items() if fact in result.facts)
+
+
+FACTS: Mapping[str, Callable[[float], str]] = {
+    "models": lambda number: f"{number:.0f} model{'' if number == 1 else 's'}",
+    "http_status": lambda status: f"{status:.0f}",
+    "certificate": lambda seconds: f"certificate for {seconds / DAY:.1f} days",
+}
+"""What was found beside, as the table has it."""
 
 
 def _serve(place: str, addresses: Iterable[str], timeout: float) -> None:
