@@ -39,6 +39,6 @@ HEALTH_CERTIFICATE = Metric(
     "llmon.health.certificate.remaining",
     "gauge",
     "s",
-    "Time until the certificate of the target expires.",
+    "Time until the certificate of the target expires, negative where it has.",
     (TARGET,),
 )
