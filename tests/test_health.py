@@ -427,6 +427,8 @@ def test_an_address_that_is_refused_is_shown_without_its_password(program, addre
         ([], "no checks: found none in llmon.yaml, give an address such as"),
         (["localhost"], "'localhost': expected http://, https://, tcp://, ollama:// or openai:// and a place"),
         (["tcp://localhost"], "checks.tcp://localhost.tcp='localhost': expected a host and a port"),
+        (["http://a/", "--timeout", "1e12"], "checks.http://a/.timeout=1000000000000.0: expected a number"),
+        (["http://a/", "--timeout", "inf"], "checks.http://a/.timeout=inf: expected a number of seconds"),
         (["http://a/", "--serve", "x"], "--serve 'x': expected HOST:PORT, such as 127.0.0.1:8086"),
         (["http://a/", "--serve", "256.1.1.1:80"], "--serve 256.1.1.1:80: "),
     ],
