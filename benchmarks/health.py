@@ -67,7 +67,13 @@ def _place() -> Iterator[dict[str, Any]]:
 
         try:
             with closing(connection):
-                yield made | {"ask": check.ask, "get": client.get, "url": f"{url}/", "bare": bare}
+                yield made | {
+                    "ask": check.ask,
+                    "get": client.get,
+                    "get_anew": httpx.get,
+                    "url": f"{url}/",
+                    "bare": bare,
+                }
         finally:
             checks.stop()
 
@@ -108,6 +114,12 @@ _ASK = Loop("ask()", _place, 300, whole=True)
 
 FIGURES = (
     Figure(f"health, {TARGETS} targets that take 1 s each, wall", Together(), plus=2 * SECOND),
-    Figure("health, a check of a page, whole process", _ASK, Loop("get(url)", _place, 300, whole=True), 1.0),
+    Figure(
+        "health, a check of a page, beside a new client each time",
+        _ASK,
+        Loop("get_anew(url)", _place, 10, whole=True),
+        1 / 10,
+    ),
+    Figure("health, the same beside httpx's shared client", _ASK, Loop("get(url)", _place, 300, whole=True)),
     Figure("health, the same beside bare http.client", _ASK, Loop("bare()", _place, 300, whole=True)),
 )

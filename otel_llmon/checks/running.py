@@ -107,8 +107,9 @@ class Runner:
         with self._changed:
             if run.check.run is run:
                 run.check.run = None
+            if len(self._running) >= MOST:  # somebody may wait for a place
+                self._changed.notify_all()
             self._running.discard(run)
-            self._changed.notify_all()
 
     def _watch(self) -> None:
         me = threading.current_thread()
