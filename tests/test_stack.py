@@ -50,7 +50,7 @@ def test_nothing_waits_in_memory_only(collector):
         if any(name.startswith("batch") for name in pipeline.get("processors", ())):
             assert all(name.startswith("file/") for name in pipeline["exporters"]), "of a copy nobody waits for"
     for name, exporter in (collector.get("exporters") or {}).items():
-        if name.startswith("file/"):  # it has neither; what it would wait for is the same disk
+        if name.startswith(("file/", "prometheus")):  # neither waits for a server: a disk, and whoever comes to fetch
             continue
         assert exporter["retry_on_failure"]["max_elapsed_time"] == 0
         if not name.startswith("load_balancing"):  # it has its own, in memory, and says so
@@ -162,7 +162,7 @@ def test_status_and_down_without_anything_started(llmon, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "environ", "said"),
     [
-        (("--with", "magic"), {}, "'magic': expected redaction, tail-sampling, gateway, files or logs"),
+        (("--with", "magic"), {}, "'magic': expected redaction, tail-sampling, gateway, files, logs or scrape"),
         (("--native", "--data", "/proc/none"), {}, "give another folder"),
         (("--host", "no.such.host.invalid"), {}, "give an address of this machine"),
         (("--host", "203.0.113.5"), {}, "give an address of this machine"),

@@ -15,7 +15,7 @@ from typing import Literal
 
 from otel_llmon.errors import LlmonError, reason
 
-WITH = ("redaction", "tail-sampling", "gateway", "files", "logs")
+WITH = ("redaction", "tail-sampling", "gateway", "files", "logs", "scrape")
 """Concerns that can be switched on: files in `collector-config/` that are given to the Collector after its own."""
 
 LISTENING = {
@@ -34,6 +34,7 @@ LISTENING = {
         "LLMON_OTLP_HTTP_PORT": 4318,
         "LLMON_COLLECTOR_HEALTH_PORT": 13133,
         "LLMON_COLLECTOR_METRICS_PORT": 8888,
+        "LLMON_SCRAPE_PORT": 8890,
     },
 }
 """Each server's ports by the variable that moves them; the files in `collector-config/` name the same variables."""

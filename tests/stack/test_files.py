@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
+import urllib3
 import yaml
 from servers import until
 
@@ -121,6 +123,29 @@ def test_files_that_cannot_be_written_refuse_nothing(servers, program):
     assert until(lambda: "exceeds maximum file size" in stack.log("collector"))
     found = until(lambda: len(them := stack.jaeger.find("bulky", start=0, end=4e9, limit=2000)) == 1000 and them)
     assert len({trace.trace_id for trace in found}) == 1000
+
+
+@pytest.mark.row("Y4")
+@pytest.mark.timeout(180)
+def test_metrics_can_be_fetched_under_the_names_that_they_have_in_prometheus(servers, program):
+    """One GET has every series of the program that Prometheus has, with its value, and files are written beside it."""
+    stack = servers(extras=("scrape", "files", "redaction"))
+    done = program(RUN, **stack.environ)
+    assert done.returncode == 0, done.stderr
+    stored = until(lambda: stack.prometheus.query('{job="filed", __name__=~"llmon_.+_(total|count)"}').series)
+    page = urllib3.request("GET", f"http://{stack.state.stack.at('LLMON_SCRAPE_PORT')}/metrics").data.decode()
+    for series in stored:
+        own = {name: value for name, value in series.labels.items() if name.startswith(("job", "instance", "llmon_"))}
+        [value] = [
+            float(value)
+            for name, labels, value in re.findall(r"^(\w+){(.*)} (\S+)$", page, re.MULTILINE)
+            if name == series.labels["__name__"] and own.items() <= dict(re.findall(r'(\w+)="([^"]*)"', labels)).items()
+        ]
+        assert value == series.value
+    assert {"llmon_phase_duration_seconds_count", "llmon_pipeline_items_total"} <= {
+        series.labels["__name__"] for series in stored
+    }
+    assert until(lambda: inside(written(stack, "metrics"), "resourceMetrics", "scopeMetrics", "metrics"))
 
 
 @pytest.mark.row("L6", "L9", "L10")
