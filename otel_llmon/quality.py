@@ -17,25 +17,29 @@ from opentelemetry import trace
 
 from otel_llmon import metering, telemetry
 from otel_llmon.events import errors, event, note
-from otel_llmon.metering import values
-from otel_llmon.scores.columns import ColumnsError
+from otel_llmon.metering import Reading, values
+from otel_llmon.scores.columns import ColumnsError, Floats
+from otel_llmon.scores.grids import Grid
 from otel_llmon.scores.quality import OTHER, Checks, Counts, Finding, Report, Wanted
 from otel_llmon.scores.reference import Reference
+from otel_llmon.scores.soundness import Place
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import quality as rows
 from otel_llmon.telemetry import state
 
 SPAN, EVENT = "quality check", "llmon.quality.violation"
 PASSED, FAILED = "passed", "failed"
+MOST = 20_000
+"""Features and checks whose series is remembered."""
 UNREADABLE = "unreadable"
 """Kind of the finding that a batch is no table."""
 
+_last_batch = metering.Gauge(rows.QUALITY_LAST_BATCH)  # the first one, so that its source comes before all others
 _values = metering.Counter(rows.QUALITY_VALUES)
 _rows = metering.Counter(rows.QUALITY_ROWS)
 _violations = metering.Counter(rows.QUALITY_VIOLATIONS)
 _score = metering.Gauge(rows.QUALITY_SCORE)
 _healthy = metering.Gauge(rows.QUALITY_HEALTHY)
-_last_batch = metering.Gauge(rows.QUALITY_LAST_BATCH)
 _watches: weakref.WeakSet[QualityWatch] = weakref.WeakSet()
 
 
@@ -68,21 +72,42 @@ class QualityWatch:
         """What the last whole window, or the last batch that was checked, came to."""
         self._size, self._top, self._told, self._clock = window, top, values, clock
         self._who = model, version or None
-        self._named: set[str] = set()
+        self._own = set([*self.checks.groups, *self.checks.features][:top])
+        self._series: dict[Place, Place] = {}
         self._open = Counts()
+        self._grid = Grid(self.checks)
+        self._at: float | None = None
         self._lock = threading.Lock()
         _watches.add(self)
 
     def add(self, table: Any) -> None:
-        """Look at some rows; what is no table is counted as that."""
+        """Look at some rows; what is no table is counted as that.
+
+        A column costs about as much for ten rows as for a thousand: of many columns, add many rows at once.
+        """
         if not state.level:
             return
         try:
             self._take(self.checks.count(table, now=self._clock()))
-        except ColumnsError as exc:
-            self._refuse(exc)
         except Exception as exc:  # a column of a foreign type must not reach the caller's work
-            self._fail(exc)
+            self._refuse(exc)
+
+    def add_matrix(self, numbers: Floats) -> None:
+        """Look at rows of numbers, NaN for none: a column for each of the reference's `numeric` features.
+
+        This is the way for few rows at a time. Features of another kind count as absent, as in a Profile.
+        """
+        if not state.level:
+            return
+        try:
+            with self._lock:
+                self._at = self._clock()
+                self._grid.add(numbers, self._at)
+                enough = self._grid.rows + self._open.rows >= self._size
+            if enough:
+                self._take(self._drained())
+        except Exception as exc:  # as in add()
+            self._refuse(exc)
 
     def check(self, table: Any) -> Report:
         """Look at a batch by itself and return what it comes to; what is no table is a violation of that name."""
@@ -98,6 +123,7 @@ class QualityWatch:
 
     def report(self) -> Report:
         """Return what the rows since the last whole window come to; where there are none, what that one came to."""
+        self._gather()
         with self._lock:
             counts = Counts() + self._open
         return self.last if self.last and not counts.tables else self.checks.report(counts)
@@ -109,6 +135,18 @@ class QualityWatch:
         except ColumnsError as exc:
             finding = Finding(UNREADABLE, detail=str(exc))
             return Report(0, None, {}, (finding,), (), Counts()), None
+
+    def _drained(self) -> Counts:
+        with self._lock:
+            return self._grid.take() if self._grid.rows else Counts()
+
+    def _gather(self) -> None:
+        """Count what was not told yet."""
+        counts = self._drained()
+        if counts.rows:
+            self._count(counts)
+            with self._lock:
+                self._open += counts
 
     def _take(self, counts: Counts) -> None:
         """Add to the window, and close it where it is whole."""
@@ -123,28 +161,30 @@ class QualityWatch:
 
     def _count(self, counts: Counts) -> None:
         """Count values in as many series as there may be."""
-        found: Counter[tuple[str, str, str]] = Counter()
-        for (feature, check), seen in counts.seen.items():
-            failed = counts.failed.get((feature, check), 0)
-            name = self._name(feature)
-            found[name, check, PASSED] += seen - failed
-            found[name, check, FAILED] += failed
-        for series, number in found.items():
-            _values.at(*self._who, *series).add(number)
+        seen: dict[Place, int] = {}
+        failed: dict[Place, int] = {}
+        for place, number in counts.seen.items():
+            series = self._series.get(place) or self._named(*place)
+            seen[series] = seen.get(series, 0) + number
+        for place, number in counts.failed.items():
+            series = self._series.get(place) or self._named(*place)
+            failed[series] = failed.get(series, 0) + number
+        for series, number in seen.items():
+            wrong = failed.get(series, 0)
+            _values.at(*self._who, *series, PASSED).add(number - wrong)
+            _values.at(*self._who, *series, FAILED).add(wrong)
         _rows.at(*self._who).add(counts.rows)
-        _last_batch.at(*self._who).set(self._clock())
+        self._at = self._clock()
 
-    def _name(self, feature: str) -> str:
-        """Return the feature's name, for as many features as have series of their own."""
-        if feature in self._named:
-            return feature
+    def _named(self, feature: str, check: str) -> Place:
+        """Return the feature and check that a series is of: the first features have some of their own."""
         with self._lock:
-            if len(self._named) < self._top:
-                if not self._named:
-                    self._named.update([*self.checks.groups, *self.checks.features][: self._top])
-                else:
-                    self._named.add(feature)
-            return feature if feature in self._named else OTHER
+            if len(self._own) < self._top:
+                self._own.add(feature)
+            found = (feature if feature in self._own else OTHER), check
+            if len(self._series) < MOST:
+                self._series[feature, check] = found
+            return found
 
     def _close(self, report: Report) -> None:
         """Tell what a window or a batch came to."""
@@ -189,16 +229,17 @@ class QualityWatch:
             ]
         return facts
 
-    def _refuse(self, exc: ColumnsError) -> None:
-        _violations.at(*self._who, UNREADABLE).add(1)
-        telemetry.warn_once("quality of %s: not counted: %s", self.model, exc)
-
-    def _fail(self, exc: Exception) -> None:
-        errors.at(f"quality of {self.model}").add()
+    def _refuse(self, exc: Exception) -> None:
+        """Count what cannot be looked at, and tell the first of its kind."""
+        if isinstance(exc, ColumnsError):
+            _violations.at(*self._who, UNREADABLE).add(1)
+        else:
+            errors.at(f"quality of {self.model}").add()
         telemetry.warn_once("quality of %s: not counted: %s: %s", self.model, type(exc).__name__, exc)
 
     def _settle(self) -> None:
         """Judge what is left at the end."""
+        self._gather()
         with self._lock:
             whole, self._open = self._open, Counts()
         if whole.rows:
@@ -207,7 +248,19 @@ class QualityWatch:
     def _after_fork(self) -> None:
         """Begin anew in a child: what was added before is its parent's."""
         self._lock = threading.Lock()
-        self._open, self.last = Counts(), None
+        self._open, self._grid, self._at, self.last = Counts(), Grid(self.checks), None, None
+
+
+def _told() -> list[Reading]:
+    """Say when rows came last; what was not told yet is counted first."""
+    found: dict[tuple[str, str | None], Reading] = {}
+    for watch in sorted((each for each in list(_watches) if each._at is not None), key=lambda each: each._at or 0.0):
+        watch._gather()
+        found[watch._who] = Reading(rows.QUALITY_LAST_BATCH, watch._at or 0.0, watch._labels())
+    return list(found.values())
+
+
+_last_batch.sources["quality"] = _told
 
 
 def _settle(*, last: bool) -> None:

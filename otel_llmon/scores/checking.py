@@ -168,7 +168,7 @@ def of_type(kind: str, *, at_most: float = 0.0) -> Check:
         types = values.types
         wrong = types.total() - sum(types[one] for one in good)
         if kind == "integer" and types["number"]:
-            wrong -= types["number"] - int(np.count_nonzero(values.finite % 1)) - len(values.infinite)
+            wrong -= types["number"] - int(np.count_nonzero(values.finite % 1))
         return Outcome(
             types.total(), wrong, next((name for name in types if name not in good), None) if wrong else None
         )

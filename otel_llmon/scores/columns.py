@@ -243,7 +243,7 @@ def vectors(column: Column, width: int | None = None) -> tuple[Floats, npt.NDArr
     if isinstance(column, np.ndarray) and column.ndim == 2 and width in (None, column.shape[1]):
         matrix = np.asarray(column, dtype=np.float64)
         return matrix, _whole(matrix), 0
-    rows = [None if absent(value) else _vector(value) for value in column]
+    rows = [None if absent(value) else vector(value) for value in column]
     if width is None:
         width = next((len(row) for row in rows if row is not None), 0)
     matrix = np.full((len(rows), width), np.nan)
@@ -256,10 +256,11 @@ def vectors(column: Column, width: int | None = None) -> tuple[Floats, npt.NDArr
     return matrix, _whole(matrix), refused
 
 
-def _vector(value: Any) -> Floats | None:
+def vector(value: Any) -> Floats | None:
+    """Return a value as a vector; None where it is none."""
     try:
         row = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return row if row.ndim == 1 else None
 

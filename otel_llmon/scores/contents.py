@@ -127,7 +127,10 @@ class Vectors(Values):
         return found
 
     def _is_wrong(self, row: Any) -> bool:
-        return not columns.absent(row) and np.shape(row) != self.matrix.shape[1:]
+        if columns.absent(row):
+            return False
+        found = columns.vector(row)
+        return found is None or found.shape != self.matrix.shape[1:]
 
     @cached_property
     def types(self) -> Counter[str]:

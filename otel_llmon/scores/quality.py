@@ -102,18 +102,18 @@ class Checks:
         values = {name: self._values(name, raw[name], column) for name, column in found.items()}
         for name, column in values.items():
             if name in self.expected or not self.reference:
-                self.ask(counts, self._counted_as(name), column, moment)
+                self._look(counts, self._counted_as(name), column, moment)
         for label, plan in self.groups.items():
             parts = [values.get(name) for name in plan.columns or values]
             if parts and None not in parts:
-                _ask(counts, label, plan.checks, parts, moment)
+                ask(counts, label, plan.checks, parts, moment)
         self._schema(counts, found, rows)
         return counts
 
-    def ask(self, counts: Counts, name: str, values: Values, now: float) -> None:
+    def _look(self, counts: Counts, name: str, values: Values, now: float) -> None:
         """Count a column; where it has numbers only, their extremes answer most of what is asked."""
         column, low, high = values.column, math.nan, math.nan
-        if isinstance(column, np.ndarray) and column.ndim == 1 and len(column):
+        if isinstance(column, np.ndarray) and column.ndim == 1 and len(column) and values.numeric:
             low, high = float(np.minimum.reduce(column)), float(np.maximum.reduce(column))
         whole = low >= -HUGE and high <= HUGE
         if whole:
@@ -124,11 +124,12 @@ class Checks:
                 counts.seen[name, check.name] += len(column)
             else:
                 left.append(check)
-        if not whole and values.numeric and len(values.finite):
-            low, high = float(values.finite.min()), float(values.finite.max())
+        if not whole:
+            there = values.finite if values.numeric else ()
+            low, high = (float(np.min(there)), float(np.max(there))) if len(there) else (math.nan, math.nan)
         counts.extend(name, low, high)
         counts.types[name] = values.types
-        _ask(counts, name, left, [values], now)
+        ask(counts, name, left, [values], now)
 
     def report(self, counts: Counts) -> Report:
         """Return what counts come to."""
@@ -178,7 +179,7 @@ class Checks:
         return self.reference[name] if self.reference and name in self.reference else None
 
 
-def _ask(counts: Counts, name: str, checks: Iterable[Check], parts: Sequence[Any], now: float) -> None:
+def ask(counts: Counts, name: str, checks: Iterable[Check], parts: Iterable[Any], now: float) -> None:
     """Count what checks find; one that fails is counted as that."""
     for check in checks:
         try:
@@ -189,8 +190,8 @@ def _ask(counts: Counts, name: str, checks: Iterable[Check], parts: Sequence[Any
             counts.add(name, check.name, outcome)
 
 
-def _listed(key: Key, checks: Check | Sequence[Check]) -> list[Check]:
-    found = [checks] if isinstance(checks, Check) else list(checks)
+def _listed(key: Key, checks: Any) -> list[Check]:
+    found = list(checks) if isinstance(checks, list | tuple) else [checks]
     label = _label(key)
     for check in found:
         if not isinstance(check, Check):

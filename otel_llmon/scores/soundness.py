@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -47,7 +47,7 @@ class Counts:
     absent: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
     renamed: dict[str, str] = field(default_factory=dict)
-    types: dict[str, Counter[str]] = field(default_factory=dict)
+    types: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     lows: dict[str, float] = field(default_factory=dict)
     highs: dict[str, float] = field(default_factory=dict)
     errors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ class Counts:
             getattr(self, name).update(getattr(other, name))
         self.added = Counter(first(self.added + other.added))
         for feature, found in other.types.items():
-            self.types[feature] = self.types.get(feature, Counter()) + found
+            self.types[feature].update(found)
         for feature, low in other.lows.items():
             self.extend(feature, low, other.highs[feature])
         for feature, name in other.renamed.items():
@@ -171,11 +171,14 @@ def report(counts: Counts, plan_of: Callable[[str], Plan], reference: Reference 
     violations: list[Finding] = [*_of_tables(counts)]
     warnings: list[Finding] = []
     sums: dict[str, list[float]] = {}
+    asked: dict[str, dict[str, Check]] = {}
     for (feature, name), seen in counts.seen.items():
         if not seen:
             continue
         failed = counts.failed[feature, name]
-        check = None if name == SCHEMA else next(one for one in plan_of(feature).checks if one.name == name)
+        if feature not in asked:
+            asked[feature] = {check.name: check for check in plan_of(feature).checks}
+        check = asked[feature].get(name)
         passed = _passed(failed / seen, check) * seen
         part = sums.setdefault(name, [0.0, 0.0])
         part[0] += passed
