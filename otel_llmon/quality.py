@@ -16,8 +16,10 @@ from typing import Any
 from opentelemetry import trace
 
 from otel_llmon import metering, telemetry
+from otel_llmon.errors import SettingsError
 from otel_llmon.events import errors, event, note
-from otel_llmon.metering import Reading, values
+from otel_llmon.metering import Reading, cells
+from otel_llmon.metering.values import text
 from otel_llmon.scores.columns import ColumnsError, Floats
 from otel_llmon.scores.grids import Grid
 from otel_llmon.scores.quality import OTHER, Checks, Counts, Finding, Report, Wanted
@@ -51,7 +53,7 @@ class QualityWatch:
     healthy or not; the first `top` features, those with checks of their own before the others, have series of their
     own. With `values=True` ranges stand on spans, and values that failed in events.
 
-    Make one for each model and keep it. Raises CheckError for what cannot be asked.
+    Make one for each model and keep it. Raises CheckError for what cannot be asked, and SettingsError.
     """
 
     def __init__(  # noqa: PLR0913  # an option each
@@ -66,19 +68,21 @@ class QualityWatch:
         values: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.model, self.version = model, version
+        _check(window=window, top=top)
+        self.model, self.version = text(model), text(version)
         self.checks = checks if isinstance(checks, Checks) else Checks(reference, checks)
         self.last: Report | None = None
         """What the last whole window, or the last batch that was checked, came to."""
         self._size, self._top, self._told, self._clock = window, top, values, clock
-        self._who = model, version or None
+        self._who = self.model, self.version or None
         self._own = set([*self.checks.groups, *self.checks.features][:top])
         self._series: dict[Place, Place] = {}
         self._open = Counts()
         self._grid = Grid(self.checks)
         self._at: float | None = None
-        self._lock = threading.Lock()
-        _watches.add(self)
+        self._lock = threading.RLock()
+        with cells.lock:
+            _watches.add(self)
 
     def add(self, table: Any) -> None:
         """Look at some rows; what is no table is counted as that.
@@ -88,7 +92,9 @@ class QualityWatch:
         if not state.level:
             return
         try:
-            self._take(self.checks.count(table, now=self._clock()))
+            now = self._clock()
+            self._take(self.checks.count(table, now=now))
+            self._at = now
         except Exception as exc:  # a column of a foreign type must not reach the caller's work
             self._refuse(exc)
 
@@ -101,8 +107,9 @@ class QualityWatch:
             return
         try:
             with self._lock:
-                self._at = self._clock()
-                self._grid.add(numbers, self._at)
+                now = self._clock()
+                self._grid.add(numbers, now)
+                self._at = now
                 enough = self._grid.rows + self._open.rows >= self._size
             if enough:
                 self._take(self._drained())
@@ -130,7 +137,9 @@ class QualityWatch:
 
     def _judged(self, table: Any) -> tuple[Report, Counts | None]:
         try:
-            counts = self.checks.count(table, now=self._clock())
+            now = self._clock()
+            counts = self.checks.count(table, now=now)
+            self._at = now
             return self.checks.report(counts), counts
         except ColumnsError as exc:
             finding = Finding(UNREADABLE, detail=str(exc))
@@ -174,7 +183,6 @@ class QualityWatch:
             _values.at(*self._who, *series, PASSED).add(number - wrong)
             _values.at(*self._who, *series, FAILED).add(wrong)
         _rows.at(*self._who).add(counts.rows)
-        self._at = self._clock()
 
     def _named(self, feature: str, check: str) -> Place:
         """Return the feature and check that a series is of: the first features have some of their own."""
@@ -200,7 +208,7 @@ class QualityWatch:
             note(EVENT, facts)
             if self._told:
                 facts[key.QUALITY_EXAMPLES] = [
-                    f"{found.feature}: {found.kind}: {values.text(found.example)}"
+                    f"{found.feature}: {found.kind}: {text(found.example)}"
                     for found in report.violations
                     if found.example is not None
                 ]
@@ -218,7 +226,7 @@ class QualityWatch:
         return {key.MODEL: self.model, **({key.MODEL_VERSION: self.version} if self.version else {})}
 
     def _facts(self, report: Report) -> dict[str, Any]:
-        facts: dict[str, Any] = {key.QUALITY_ROWS: report.rows}
+        facts: dict[str, Any] = {key.ROWS: report.rows}
         if report.score is not None:
             facts[key.QUALITY_RESULT] = report.score
         if report.worst:
@@ -247,16 +255,29 @@ class QualityWatch:
 
     def _after_fork(self) -> None:
         """Begin anew in a child: what was added before is its parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._open, self._grid, self._at, self.last = Counts(), Grid(self.checks), None, None
+
+
+def _check(**numbers: Any) -> None:
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise SettingsError(f"{name}={number!r}: expected a whole number of 1 or more")
+
+
+def _living() -> list[QualityWatch]:
+    with cells.lock:
+        return list(_watches)
 
 
 def _told() -> list[Reading]:
     """Say when rows came last; what was not told yet is counted first."""
     found: dict[tuple[str, str | None], Reading] = {}
-    for watch in sorted((each for each in list(_watches) if each._at is not None), key=lambda each: each._at or 0.0):
+    for watch in sorted(_living(), key=lambda each: each._at or 0.0):
         watch._gather()
-        found[watch._who] = Reading(rows.QUALITY_LAST_BATCH, watch._at or 0.0, watch._labels())
+        if watch._at is None:
+            continue
+        found[watch._who] = Reading(rows.QUALITY_LAST_BATCH, watch._at, watch._labels())
     return list(found.values())
 
 
@@ -264,7 +285,7 @@ _last_batch.sources["quality"] = _told
 
 
 def _settle(*, last: bool) -> None:
-    for watch in list(_watches) if last else ():
+    for watch in _living() if last else ():
         watch._settle()
 
 
@@ -272,7 +293,7 @@ telemetry.settlers.append(_settle)
 
 
 def _after_fork() -> None:
-    for watch in list(_watches):
+    for watch in _living():
         watch._after_fork()
 
 

@@ -125,7 +125,6 @@ PRESSURE_KIND: Final = "llmon.pressure"
 QUALITY_EXAMPLES: Final = "llmon.quality.examples"
 QUALITY_HEALTHY: Final = "llmon.quality.is_healthy"
 QUALITY_RANGES: Final = "llmon.quality.ranges"
-QUALITY_ROWS: Final = "llmon.quality.batch_rows"
 QUALITY_RESULT: Final = "llmon.quality.result"
 QUALITY_TYPES: Final = "llmon.quality.types"
 QUALITY_VIOLATED: Final = "llmon.quality.violated"
@@ -274,7 +273,7 @@ MEANINGS: Final = {
     BIN: "number of the bin, from 00",
     BIN_NEXT: "number of the bin behind it; absent on the last one, which counts every row",
     DIRECTION: "up or down",
-    ROWS: "rows that were looked at (spans only)",
+    ROWS: "rows that were looked at (spans and log records only)",
     MODEL_PARAMETERS: "parameters of the model (spans only)",
     MODEL_TYPE: "class of the model (spans only)",
     OUTPUT_SHAPE: "sizes of what a model gave, likewise (spans only)",
@@ -292,7 +291,6 @@ MEANINGS: Final = {
     QUALITY_EXAMPLES: "a value that failed, behind its feature and its check; only where values may leave (log records only)",
     QUALITY_HEALTHY: "whether nothing is violated (spans only)",
     QUALITY_RANGES: "where the numbers of each feature lie; only where values may leave (spans only)",
-    QUALITY_ROWS: "rows that were looked at (spans and log records only)",
     QUALITY_RESULT: "score of data quality, from 0 to 1 (spans and log records only)",
     QUALITY_TYPES: "types of each feature's values, the most frequent one first (spans only)",
     QUALITY_VIOLATED: "features, each with what is wrong about it (spans and log records only)",
