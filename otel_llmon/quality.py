@@ -5,6 +5,7 @@ No value leaves the process unless `values=True` says so: names of columns, type
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -79,7 +80,6 @@ class QualityWatch:
         self._series: dict[Place, Place] = {}
         self._open = Counts()
         self._grid = Grid(self.checks)
-        self._at: float | None = None
         self._lock = threading.RLock()
         with cells.lock:
             _watches.add(self)
@@ -94,7 +94,7 @@ class QualityWatch:
         try:
             now = self._clock()
             self._take(self.checks.count(table, now=now))
-            self._at = now
+            _last_batch.at(*self._who).set(now)
         except Exception as exc:  # a column of a foreign type must not reach the caller's work
             self._refuse(exc)
 
@@ -109,8 +109,8 @@ class QualityWatch:
             with self._lock:
                 now = self._clock()
                 self._grid.add(numbers, now)
-                self._at = now
                 enough = self._grid.rows + self._open.rows >= self._size
+            _last_batch.at(*self._who).set(now)
             if enough:
                 self._take(self._drained())
         except Exception as exc:  # as in add()
@@ -124,6 +124,7 @@ class QualityWatch:
             report, counts = self._judged(table)
             if counts is not None:
                 self._count(counts)
+                _last_batch.at(*self._who).set(self._clock())
             self._close(report)
             self._mark(span, report)
         return report
@@ -135,11 +136,14 @@ class QualityWatch:
             counts = Counts() + self._open
         return self.last if self.last and not counts.tables else self.checks.report(counts)
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # one that was never made whole, or the end of the interpreter
+            self._gather()
+
     def _judged(self, table: Any) -> tuple[Report, Counts | None]:
         try:
             now = self._clock()
             counts = self.checks.count(table, now=now)
-            self._at = now
             return self.checks.report(counts), counts
         except ColumnsError as exc:
             finding = Finding(UNREADABLE, detail=str(exc))
@@ -256,7 +260,7 @@ class QualityWatch:
     def _after_fork(self) -> None:
         """Begin anew in a child: what was added before is its parent's."""
         self._lock = threading.RLock()
-        self._open, self._grid, self._at, self.last = Counts(), Grid(self.checks), None, None
+        self._open, self._grid, self.last = Counts(), Grid(self.checks), None
 
 
 def _check(**numbers: Any) -> None:
@@ -270,18 +274,14 @@ def _living() -> list[QualityWatch]:
         return list(_watches)
 
 
-def _told() -> list[Reading]:
-    """Say when rows came last; what was not told yet is counted first."""
-    found: dict[tuple[str, str | None], Reading] = {}
-    for watch in sorted(_living(), key=lambda each: each._at or 0.0):
+def _gathered() -> list[Reading]:
+    """Count what was not told yet; of its own there is nothing to report."""
+    for watch in _living():
         watch._gather()
-        if watch._at is None:
-            continue
-        found[watch._who] = Reading(rows.QUALITY_LAST_BATCH, watch._at, watch._labels())
-    return list(found.values())
+    return []
 
 
-_last_batch.sources["quality"] = _told
+_last_batch.sources["quality"] = _gathered
 
 
 def _settle(*, last: bool) -> None:

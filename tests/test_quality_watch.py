@@ -269,9 +269,11 @@ def test_the_rows_that_are_left_are_judged_at_the_end(recorder):
 def test_two_watches_of_one_model_add_up(recorder):
     """A model that was loaded anew counts on; the first one's numbers stay when it is gone."""
     for _ in range(2):
-        QualityWatch("m").add({"a": [1.0, NAN]})
+        QualityWatch("m", reference=REFERENCE).add({"a": [1.0, NAN], "b": [1.0, 1.0]})
+        QualityWatch("m", reference=REFERENCE, clock=Clock(7.0)).add_matrix(np.array([[NAN, 1.0]]))
         gc.collect()
-    assert values(recorder)["a", "missing"] == (2, 2)
+    assert values(recorder)["a", "missing"] == (4, 2)
+    assert points(recorder, "llmon.quality.last_batch") == {(): 7.0}
 
 
 def test_where_telemetry_is_off_nothing_is_counted(recorder):
