@@ -25,6 +25,7 @@ from benchmarks import (
     phases,
     probing,
     progress,
+    quality,
     report,
     resources,
     starting,
@@ -50,6 +51,7 @@ GROUPS = {
     "breaker": breaker,
     "gpu": gpu,
     "health": health,
+    "quality": quality,
 }
 OWN = ("in-place", "eta")
 """Groups that measure and print in their own way."""

@@ -159,14 +159,14 @@ class QualityWatch:
         if counts.rows:
             self._count(counts)
             with self._lock:
-                self._open += counts
+                self._open = self._open + counts if self._open.tables else counts
 
     def _take(self, counts: Counts) -> None:
         """Add to the window, and close it where it is whole."""
         self._count(counts)
         whole = None
         with self._lock:
-            self._open += counts
+            self._open = self._open + counts if self._open.tables else counts
             if self._open.rows >= self._size:
                 whole, self._open = self._open, Counts()
         if whole is not None:

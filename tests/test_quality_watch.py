@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -296,3 +298,36 @@ def test_what_cannot_be_is_refused_when_it_is_made(options):
     """In one clear error."""
     with pytest.raises((SettingsError, CheckError), match=r"expected|give one"):
         QualityWatch("m", **options)
+
+
+def test_the_page_of_data_quality_does_what_it_says(program):
+    """Its blocks of Python run one after the other, and print what stands there."""
+    page = (Path(__file__).parents[1] / "docs/quality.md").read_text()
+    first, checks, answer, more = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    [printed] = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    head = """
+import numpy as np
+import otel_llmon.scores.quality
+from otel_llmon.scores.quality import *
+rng = np.random.default_rng(0)
+def table():
+    mails = [f"a{number}@b.c" for number in range(1000)]
+    return {"size": rng.standard_normal(1000), "age": rng.integers(18, 90, 1000), "mail": mails}
+training_table, batch = table(), table()
+batch["size"][:300] = np.nan
+batch["age"][:80] = 999
+"""
+    tail = """
+row = {"start": [1], "end": [2], "user": ["a"], "day": [1], "at": ["2026-11-21"], "size": [0.0], "count": [1]}
+rest = {"note": [None], "code": ["x"], "amount": [1], "chance": [0.5], "flag": [1], "colour": ["red"]}
+rest["mail"] = ["a@b.de"]
+found = Checks(reference, checks).count(row | rest, now=1795219200.0 + 60)
+print([place for place, failed in found.failed.items() if failed], len(found.errors))
+prompt, vector = "What is the answer to this?", [0.1, 0.2]
+"""
+    end = "\nprint(watch.report().healthy, row['json'], row['language'])"
+    done = program(f"{head}\n{first}\n{checks}\n{tail}\nanswer = '[42]'\n{answer}\n{more}{end}")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[: len(printed.splitlines())] == printed.splitlines()
+    assert lines[len(printed.splitlines()) :] == ["[('note', 'missing'), ('age', 'schema')] 0", "True valid unknown"]

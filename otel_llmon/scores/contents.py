@@ -69,8 +69,8 @@ class Values:
     @cached_property
     def infinite(self) -> Floats:
         """Return the numbers that have none."""
-        found: Floats = self.numbers[np.abs(self.numbers) > HUGE]
-        return found
+        found: Floats = self.numbers[:0]
+        return found if len(self.finite) == self.present else self.numbers[np.abs(self.numbers) > HUGE]
 
     @cached_property
     def moments(self) -> Floats:

@@ -55,11 +55,11 @@ class Counts:
 
     def add(self, feature: str, check: str, outcome: Outcome) -> None:
         """Count what a check found."""
-        place = feature, check
-        self.seen[place] += outcome.seen
-        if outcome.failed:
-            self.failed[place] += outcome.failed
-            self.examples.setdefault(place, outcome.example)
+        place, (seen, failed, example) = (feature, check), outcome
+        self.seen[place] = self.seen.get(place, 0) + seen
+        if failed:
+            self.failed[place] += failed
+            self.examples.setdefault(place, example)
 
     def extend(self, feature: str, low: float, high: float) -> None:
         """Take note of where numbers lie; NaN is nowhere."""
@@ -172,24 +172,25 @@ def report(counts: Counts, plan_of: Callable[[str], Plan], reference: Reference 
     warnings: list[Finding] = []
     sums: dict[str, list[float]] = {}
     asked: dict[str, dict[str, Check]] = {}
-    for (feature, name), seen in counts.seen.items():
-        if not seen:
+    for place, seen in counts.seen.items():
+        feature, name = place
+        part = sums.get(name) or sums.setdefault(name, [0.0, 0.0])
+        part[1] += seen
+        failed = counts.failed.get(place, 0)
+        if not failed:
+            part[0] += seen
             continue
-        failed = counts.failed[feature, name]
         if feature not in asked:
             asked[feature] = {check.name: check for check in plan_of(feature).checks}
         check = asked[feature].get(name)
-        passed = _passed(failed / seen, check) * seen
-        part = sums.setdefault(name, [0.0, 0.0])
-        part[0] += passed
-        part[1] += seen
-        if failed and check is not None and not (check.usual and check.usual.explains(failed, seen)):
-            finding = Finding(name, feature, seen, failed, _limit(check), counts.examples.get((feature, name)))
+        part[0] += _passed(failed / seen, check) * seen
+        if check is not None and not (check.usual and check.usual.explains(failed, seen)):
+            finding = Finding(name, feature, seen, failed, _limit(check), counts.examples.get(place))
             (violations if finding.share > check.at_most else warnings).append(finding)
     violations += _constant(counts, reference) if reference else ()
     if 0 < counts.rows < FEWEST:
         warnings.append(Finding(FEW, detail=f"{counts.rows} rows say little, {FEWEST} say more"))
-    parts = {name: passed / seen for name, (passed, seen) in sums.items()}
+    parts = {name: passed / seen for name, (passed, seen) in sums.items() if seen}
     score = float(np.prod(list(parts.values()))) if counts.rows else None
     return Report(counts.rows, score, parts, tuple(violations), tuple(warnings), counts)
 
