@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import threading
 from pathlib import Path
 
@@ -248,6 +249,7 @@ def test_a_forked_child_begins_anew(recorder):
     held.wait(20)
     child = os.fork()
     if not child:
+        signal.alarm(20)  # one that waits for ever ends by that
         watch.add({"a": [0.1], "b": [0.2]})
         report = watch.report()
         os._exit(0 if report.rows == 1 and watch.last is None else 1)
