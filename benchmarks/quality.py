@@ -96,7 +96,7 @@ FIGURES = (
     Figure(
         f"quality, a row of {FEATURES // 2} numbers, {FEW} at a time",
         Loop("half.add_matrix(matrix)", _PART, 200, per=FEW),
-        plus=4 * MICROSECOND,
+        plus=5 * MICROSECOND,
     ),
     Figure(
         "quality, a pattern of several choices",

@@ -5,7 +5,6 @@ No value leaves the process unless `values=True` says so: names of columns, type
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -44,6 +43,8 @@ _violations = metering.Counter(rows.QUALITY_VIOLATIONS)
 _score = metering.Gauge(rows.QUALITY_SCORE)
 _healthy = metering.Gauge(rows.QUALITY_HEALTHY)
 _watches: weakref.WeakSet[QualityWatch] = weakref.WeakSet()
+_untold: set[QualityWatch] = set()
+"""Watches with rows that the next collection has to count; until then they are held here."""
 
 
 class QualityWatch:
@@ -108,6 +109,9 @@ class QualityWatch:
         try:
             with self._lock:
                 now = self._clock()
+                if not self._grid.rows:
+                    with cells.lock:
+                        _untold.add(self)
                 self._grid.add(numbers, now)
                 enough = self._grid.rows + self._open.rows >= self._size
             _last_batch.at(*self._who).set(now)
@@ -136,10 +140,6 @@ class QualityWatch:
             counts = Counts() + self._open
         return self.last if self.last and not counts.tables else self.checks.report(counts)
 
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # one that was never made whole, or the end of the interpreter
-            self._gather()
-
     def _judged(self, table: Any) -> tuple[Report, Counts | None]:
         try:
             now = self._clock()
@@ -151,6 +151,8 @@ class QualityWatch:
 
     def _drained(self) -> Counts:
         with self._lock:
+            with cells.lock:
+                _untold.discard(self)
             return self._grid.take() if self._grid.rows else Counts()
 
     def _gather(self) -> None:
@@ -276,7 +278,9 @@ def _living() -> list[QualityWatch]:
 
 def _gathered() -> list[Reading]:
     """Count what was not told yet; of its own there is nothing to report."""
-    for watch in _living():
+    with cells.lock:
+        watches = list(_untold)
+    for watch in watches:
         watch._gather()
     return []
 
@@ -293,6 +297,7 @@ telemetry.settlers.append(_settle)
 
 
 def _after_fork() -> None:
+    _untold.clear()
     for watch in _living():
         watch._after_fork()
 

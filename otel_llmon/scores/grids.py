@@ -32,8 +32,12 @@ class Grid:
                     slot = slots.index(check.name)
                     self._lows[slot, place], self._highs[slot, place] = check.bounds
         self._asked = [
-            [(check.name, slots.index(check.name) if _is_range(check) else None) for check in plan if check.bounds]
-            for plan in plans
+            [
+                ((name, check.name), slots.index(check.name) if _is_range(check) else -1)
+                for check in plan
+                if check.bounds
+            ]
+            for name, plan in zip(self._names, plans, strict=True)
         ]
         self._alone = [
             (place, name, check)
@@ -70,10 +74,11 @@ class Grid:
         np.fmax(self._most, high, out=self._most)
         self.rows += len(rows)
         for slot, (least, most) in enumerate(zip(self._lows, self._highs, strict=True)):
-            if (low < least).any():
-                self._failed[slot] += (rows < least).sum(axis=0)
-            if (high > most).any():
-                self._failed[slot] += (rows > most).sum(axis=0)
+            below, above = np.flatnonzero(low < least), np.flatnonzero(high > most)
+            if len(below):
+                self._failed[slot, below] += (rows[:, below] < least[below]).sum(axis=0)
+            if len(above):
+                self._failed[slot, above] += (rows[:, above] > most[above]).sum(axis=0)
 
     def take(self) -> Counts:
         """Return what was counted, and begin anew."""
@@ -83,19 +88,19 @@ class Grid:
         failed: Any = self._failed.tolist()
         least, most = self._least.tolist(), self._most.tolist()
         for place, (name, asked) in enumerate(zip(self._names, self._asked, strict=True)):
-            there = self.rows - missing[place]
-            plain = {
-                "missing": Outcome(self.rows, missing[place]),
-                "finite": Outcome(there, infinite[place]),
-                "type": Outcome(there),
-            }
-            for check, slot in asked:
-                found = plain[check] if slot is None else Outcome(there - infinite[place], failed[slot][place])
-                counts.add(name, check, found)
+            gone, odd = missing[place], infinite[place]
+            there = self.rows - gone
+            for asked_of, slot in asked:
+                check = asked_of[1]
+                seen = self.rows if check == "missing" else there if slot < 0 else there - odd
+                wrong = failed[slot][place] if slot >= 0 else gone if check == "missing" else odd
+                counts.seen[asked_of] = seen
+                if wrong and check != "type":
+                    counts.failed[asked_of] = wrong
             counts.types[name]["number"] += there
             if least[place] <= most[place]:
                 counts.extend(name, least[place], most[place])
-            counts.add(name, SCHEMA, Outcome(self.rows))
+            counts.seen[name, SCHEMA] = self.rows
         for name in self._absent:
             counts.add(name, SCHEMA, Outcome(self.rows, self.rows))
             counts.absent[name] += 1
