@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from otel_llmon.events import event as event
     from otel_llmon.lifecycle import configure as configure
     from otel_llmon.lifecycle import shutdown as shutdown
+    from otel_llmon.models import ModelMonitor as ModelMonitor
     from otel_llmon.observers import gauge as gauge
     from otel_llmon.observers.snapshots import snapshot as snapshot
     from otel_llmon.phases import phase as phase
     from otel_llmon.pipelines import pipeline as pipeline
     from otel_llmon.progress import progress as progress
+    from otel_llmon.scores.reference import Reference as Reference
     from otel_llmon.trainings import training as training
 
 _HOMES = {
     "Breaker": "breaker",
+    "ModelMonitor": "models",
+    "Reference": "scores.reference",
     "batch": "batches",
     "bind": "context",
     "carry": "carrying",
@@ -48,6 +52,8 @@ _MODULES = frozenset(("checks",))
 
 __all__ = [
     "Breaker",
+    "ModelMonitor",
+    "Reference",
     "batch",
     "bind",
     "carry",

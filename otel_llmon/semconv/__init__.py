@@ -14,6 +14,7 @@ FAMILIES = (
     "breaker",
     "training",
     "efficiency",
+    "models",
     "genai",
     "host",
     "process",

@@ -81,6 +81,7 @@ OPENAI_FINGERPRINT: Final = "openai.response.system_fingerprint"
 OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 
+ACTUAL: Final = "llmon.actual"
 BENCHMARK: Final = "llmon.benchmark"
 BIN: Final = "llmon.bin"
 BIN_NEXT: Final = "llmon.bin.next"
@@ -93,10 +94,10 @@ COMPONENT: Final = "llmon.component"
 KEEP: Final = "llmon.keep"
 AFTER: Final = "llmon.after"
 ATTEMPT: Final = "llmon.attempt"
+DIRECTION: Final = "llmon.direction"
 EPOCH: Final = "llmon.epoch"
 DONE: Final = "llmon.done"
 ETA: Final = "llmon.eta"
-DIRECTION: Final = "llmon.direction"
 FAILOVER_FROM: Final = "llmon.failover.from"
 FAILOVER_TO: Final = "llmon.failover.to"
 FEATURE: Final = "llmon.feature"
@@ -121,6 +122,7 @@ PART: Final = "llmon.part"
 PHASE: Final = "llmon.phase"
 PIPELINE: Final = "llmon.pipeline"
 PIPELINE_PHASES: Final = "llmon.pipeline.phases"
+PREDICTED: Final = "llmon.predicted"
 PRESSURE_KIND: Final = "llmon.pressure"
 QUALITY_EXAMPLES: Final = "llmon.quality.examples"
 QUALITY_HEALTHY: Final = "llmon.quality.is_healthy"
@@ -246,6 +248,7 @@ MEANINGS: Final = {
     OPENAI_FINGERPRINT: "fingerprint of the configuration that answered (spans only)",
     OPENAI_REQUEST_TIER: "service tier asked for (spans only)",
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
+    ACTUAL: "the class that was right; other where there are too many",
     BENCHMARK: "name of what `llmon bench` runs",
     BUILD: "name of the build that was measured",
     CHECK: "check of a value: missing, finite, type, range, set, pattern, unique, fresh, outliers, schema, ..., or the name of yours",
@@ -266,13 +269,13 @@ MEANINGS: Final = {
     ITEMS: "name given to `count()`; on a span, that name is the last part of the key: `llmon.items.documents`",
     KIND: "what the time of a training run went into: productive, evaluation, checkpoint, setup, other; of a violation of data quality: a check, or missing_column, added_column, renamed_column, constant, empty, unreadable, check_failed",
     LINK: "pcie or nvlink",
-    MODEL: "the model that is trained or watched, as `training()` or the watch was told; absent where it was not",
+    MODEL: "the model that is trained or watched, as `training()` or `ModelMonitor()` was told; absent where it was not",
     MODEL_VERSION: "its version; absent where none was given",
     METHOD: "how it is measured: ks, psi, wasserstein, shift (of the mean, signed), location, scale, skew, kurtosis, jensen_shannon, chi_square, level, new_levels, mean_distance, correlation, performance (positive is worse); of a p-value also combined",
     REFERENCE: "hash of the reference that the rows are compared with",
     BIN: "number of the bin, from 00",
     BIN_NEXT: "number of the bin behind it; absent on the last one, which counts every row",
-    DIRECTION: "up or down",
+    DIRECTION: "up or down; of a predicted number, over or under the truth",
     ROWS: "rows that were looked at (spans and log records only)",
     MODEL_PARAMETERS: "parameters of the model (spans only)",
     MODEL_TYPE: "class of the model (spans only)",
@@ -285,6 +288,7 @@ MEANINGS: Final = {
     TOTAL: "items that a loop has in all (spans and log records only)",
     OPERATION: "name given to `progress()`; inside the `with` of another one behind that one's: `epochs/batches`",
     OUTCOME: "phases: success, failure or cancellation; health checks: success or failure; data quality: passed or failed; progress: completed, failed or skipped; spans of model calls: cancellation, where the client stopped",
+    PREDICTED: "the class that was predicted; other where there are too many",
     PHASE: "name given to `phase()`",
     PIPELINE: "name of the `pipeline()` or `training()` around the work; absent outside one",
     PIPELINE_PHASES: "phases that `pipeline()` was told to expect (spans only)",
@@ -296,7 +300,7 @@ MEANINGS: Final = {
     QUALITY_VIOLATED: "features, each with what is wrong about it (spans and log records only)",
     QUALITY_WORST: "the check that lowers the score most (spans and log records only)",
     QUANTITY: "loss, accuracy, learning_rate or gradient_norm",
-    REASON: "why a value was refused: type, not_finite, negative, attributes; what holds a GPU's clocks down: sw_power_cap, hw_slowdown, sync_boost, sw_thermal, hw_thermal, hw_power_brake; of the time also thermal, board_limit, reliability",
+    REASON: "why a value was refused: type, not_finite, negative, attributes; which part of a prediction could not be taken: features, prediction, proba, truth, latency, id, metadata; what holds a GPU's clocks down: sw_power_cap, hw_slowdown, sync_boost, sw_thermal, hw_thermal, hw_power_brake; of the time also thermal, board_limit, reliability",
     RESOURCE: "cpu, gpu; of a cost also memory, energy, input_tokens or output_tokens",
     SIGNAL: "traces, metrics or logs",
     STEP: "of a check: resolve, connect, tls, wait (for the first byte), receive",
@@ -327,7 +331,7 @@ MEANINGS: Final = {
     PROFILE_FILE: "file with a profile of the work, as the program says by `set()` (spans only)",
     SWITCHES_INVOLUNTARY: "times that a thread of the process had to make way for another (spans only)",
     SWITCHES_VOLUNTARY: "times that a thread of the process waited for something (spans only)",
-    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open; torch's memory: allocated or reserved; drift: the verdict on a feature, `mixed reference` where two watches of one model disagree, `not judged` before the first window is full",
+    STATE: "progress: running, paused, finished, stopped, failed or cancelled; circuits: closed, half_open or open; outcomes of predictions: joined, unknown (nothing of that id waits) or dropped (it waited too long); torch's memory: allocated or reserved; drift: the verdict on a feature, `mixed reference` where two watches of one model disagree, `not judged` before the first window is full",
     TORCH_DEVICE: "the GPU as torch counts: cuda:0, ...",
 }
 """What each key says, for the printed docs."""

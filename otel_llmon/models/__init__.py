@@ -1,0 +1,350 @@
+"""ModelMonitor: what a model in service says, how sure it is, how right it was, and whether its inputs have changed.
+
+`log()` counts in place and keeps rows for those who watch them in blocks. It raises nothing: what cannot be taken is
+counted in `llmon.prediction.violations`, and told once.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from otel_llmon import telemetry
+from otel_llmon.errors import SettingsError
+from otel_llmon.events import event, failed, note
+from otel_llmon.metering import Reading, cells, values
+from otel_llmon.models import lanes, parts
+from otel_llmon.models.classes import Classes, Found
+from otel_llmon.models.records import ANOMALY, OUTCOME, PREDICTION, Privacy, Records
+from otel_llmon.models.reports import ModelReport
+from otel_llmon.models.waiting import Waiting
+from otel_llmon.telemetry import state
+
+if TYPE_CHECKING:
+    from otel_llmon.models.rows import Rows, Watcher
+    from otel_llmon.models.watching import Told
+    from otel_llmon.scores.reference import Reference
+    from otel_llmon.scores.surprise import Surprise
+
+SOURCE = "prediction"
+OF_PREDICTION, OF_CONFIDENCE = "@prediction", "@confidence"
+"""Columns of a reference that are no features: what the model said, and how sure it was."""
+
+_monitors: weakref.WeakSet[ModelMonitor] = weakref.WeakSet()
+
+
+class ModelMonitor:
+    """Watches a model: `log()` or `log_batch()` each prediction, and tell `outcome()` once its truth is known.
+
+    `reference` is what its inputs looked like when all was well, or the file that holds it; a column `@prediction` in
+    it is what it predicted. `sample_rate` is the share of predictions with a log record; metrics see all. Features
+    leave only as `send_features` says: names, or True for all but texts; `hash_features` as a hash, which `hash_key`
+    makes the same in all processes. `task` is "classification" or "regression" where the predictions do not tell:
+    floats are numbers, everything else is a class. `classes` names those that metrics tell apart; without it the first
+    `most_classes` are. As many predictions as `most_waiting` wait for their truth.
+
+    Raises SettingsError for what cannot be meant, and for a reference of another model or version.
+    """
+
+    __slots__ = ("__weakref__", "_classes", "_key", "_names", "_own", "_records", "_rows", "_waiting", "reference")
+
+    def __init__(  # noqa: PLR0913  # as many as there are choices
+        self,
+        name: str,
+        version: str | None = None,
+        reference: Reference | str | os.PathLike[str] | None = None,
+        *,
+        task: str | None = None,
+        classes: Collection[Any] = (),
+        most_classes: int = 20,
+        sample_rate: float = 1.0,
+        send_features: bool | Collection[str] = False,
+        hash_features: Collection[str] = (),
+        hash_key: str | bytes | None = None,
+        most_waiting: int = 100_000,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
+        self._key = (_text("name", name), None if version is None else _text("version", version))
+        self.reference = _reference(self._key, reference)
+        self._classes = Classes(task, most_classes, classes)
+        self._waiting = Waiting(most_waiting)
+        privacy = Privacy(send_features, hash_features, hash_key, self.reference)
+        self._records = Records(dict(zip(("model", "version"), self._key, strict=True)), sample_rate, privacy)
+        known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
+        self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
+        self._names = tuple(name for name in known if name not in self._own)
+        self._rows = self._watched_by(watchers)
+        with cells.lock:
+            _monitors.add(self)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._key[0]
+
+    @property
+    def version(self) -> str | None:
+        """The model's version."""
+        return self._key[1]
+
+    def log(  # noqa: PLR0913, PLR0917  # what there is to say of a prediction
+        self,
+        features: Any,
+        prediction: Any,
+        proba: Any = None,
+        truth: Any = None,
+        latency: Any = None,
+        id: Any = None,  # noqa: A002  # what people call it
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take note of one prediction.
+
+        `features` by name, or in the reference's order; None where they are nobody's business. `proba` is how sure the
+        model is: a number from 0 to 1, or one for each class. `latency` is in seconds, or a timedelta. With an `id`,
+        the truth may be told later.
+        """
+        if not state.level:
+            return
+        try:
+            self._log(features, prediction, proba, truth, latency, id, metadata)
+        except Exception as exc:  # a foreign object's own code must not reach the caller's work
+            self._fail(exc)
+
+    def _log(  # noqa: PLR0913, PLR0917  # as log()
+        self, features: Any, prediction: Any, proba: Any, truth: Any, latency: Any, one: Any, metadata: Any
+    ) -> None:
+        found = self._classes.of(prediction)
+        if prediction is None:
+            self._refuse("prediction", "found None, expected what the model said")
+        facts = self._measure(found, proba, latency)
+        if one is not None:
+            facts["id"] = one = parts.key(one)
+        if truth is not None:
+            facts |= self._settle(prediction, truth)
+        elif one is not None:
+            self._wait(one, prediction)
+        if features is not None and features.__class__ is not dict:
+            features = parts.named(features, self._names, self._refuse)
+        surprise = None
+        if features is not None and self._rows is not None:
+            surprise = self._rows.add(
+                {**features, **self._of_own(found, facts["confidence"])} if self._own else features
+            )
+        if self._records.chosen(one):
+            self._records.send(PREDICTION, facts, features, metadata and parts.metadata(metadata, self._refuse))
+        if surprise is not None:
+            lanes.anomaly(self._key)
+            self._tell(surprise, one, found)
+
+    def _measure(self, found: Found, proba: Any, latency: Any) -> dict[str, Any]:
+        """Count a prediction, how sure it is and how long it took; return what its record says of that."""
+        lane, span = lanes.lane(self._key), _span()
+        lanes.count(self._key, found.label)
+        confidence = seconds = None
+        if proba is not None and (confidence := parts.confidence(proba, found, self._refuse)) is not None:
+            lane.confidence.record(confidence, span)
+        if latency is not None and (seconds := parts.seconds(latency, self._refuse)) is not None:
+            lane.duration.record(seconds, span)
+        return {"prediction": found.sent, "confidence": confidence, "duration": seconds}
+
+    def log_batch(  # noqa: PLR0913, PLR0917  # as log()
+        self,
+        features: Any,
+        prediction: Any,
+        proba: Any = None,
+        truth: Any = None,
+        latency: Any = None,
+        id: Any = None,  # noqa: A002
+        metadata: Any = None,
+    ) -> None:
+        """Take note of many predictions: each argument is a column of what `log()` takes, `features` a table.
+
+        One number as `latency` is what every prediction of the batch took; one mapping as `metadata` belongs to all. A
+        truth that is None or NaN is not known yet.
+        """
+        if not state.level:
+            return
+        told = {"prediction": prediction, "proba": proba, "truth": truth, "latency": latency}
+        try:
+            from otel_llmon.models import batches  # which loads NumPy
+
+            batches.take(self, features, {**told, "id": id, "metadata": metadata}, _span())
+        except Exception as exc:  # as in log()
+            self._fail(exc)
+
+    def outcome(self, id: Any, truth: Any, prediction: Any = None) -> None:  # noqa: A002  # as in log()
+        """Tell the truth of an earlier prediction: an event that carries its id, and a count where it is known here.
+
+        `prediction` is what was predicted, for a process that did not predict it, or long ago.
+        """
+        if not state.level:
+            return
+        try:
+            self._outcome(parts.key(id), truth, prediction)
+        except Exception as exc:  # as in log()
+            self._fail(exc)
+
+    def _outcome(self, one: str, truth: Any, prediction: Any) -> None:
+        kept = self._waiting.take(one)
+        prediction = kept if prediction is None else prediction
+        lanes.outcome(self._key, lanes.UNKNOWN if prediction is None else lanes.JOINED)
+        facts = self._settle(prediction, truth)
+        if self._records.chosen(one):
+            self._records.send(OUTCOME, {"id": one, "prediction": self._classes.of(prediction).sent, **facts})
+
+    def watch(self, function: Any = None, *, told: Told | None = None, batch: bool = False) -> Any:
+        """Return a function that predicts, or a coroutine, with each call logged: `@monitor.watch`, or with options.
+
+        Its first argument is the features, what it returns the prediction. Where it returns more, `told` is called with
+        that, and says it in the words of `log()`: `told=lambda result: {"prediction": result[0], "proba": result[1]}`.
+        With `batch` both are columns. A call that raises is counted as a failure, and raises. Raises TypeError for what
+        cannot be watched.
+        """
+        from otel_llmon.models.watching import watched
+
+        if function is None:
+            return lambda function: watched(self, function, told, batch=batch)
+        return watched(self, function, told, batch=batch)
+
+    def report(self) -> ModelReport:
+        """Return the numbers of this model and version in this process, the same as are exported."""
+        self.flush()
+        return lanes.report(self._key, len(self._waiting))
+
+    def flush(self) -> None:
+        """Hand the rows that wait to those who watch them."""
+        if self._rows is not None:
+            self._rows.flush()
+
+    # what a prediction is made of
+
+    def _fail(self, exc: Exception) -> None:
+        """Count what was lost to an error of somebody's code."""
+        failed(SOURCE, self.name, exc)
+
+    def _count_failure(self, error: str) -> None:
+        lanes.fail(self._key, error)
+
+    def _settle(self, prediction: Any, truth: Any) -> dict[str, Any]:
+        """Count a prediction whose truth is known; return what its record says of it."""
+        said, true = self._classes.alike(prediction, truth)
+        if said.number is None and true.label is None and true.number is None and not isinstance(truth, str):
+            self._refuse("truth", f"found {type(truth).__name__}, expected a class or a number")
+        elif said.number is not None and true.number is None:
+            true = self._classes.number(truth)
+        facts = {"truth": true.sent}
+        if said.number is not None and true.number is not None:
+            facts["error"] = lanes.miss(self._key, said.number - true.number)
+        elif said.label is not None and true.label is not None:
+            lanes.label(self._key, said.label, true.label)
+            facts["correct"] = said.sent == true.sent
+        elif prediction is not None:
+            self._refuse(
+                "truth", f"found {type(truth).__name__} for a prediction that is a {type(prediction).__name__}"
+            )
+        return facts
+
+    def _wait(self, one: str, prediction: Any) -> None:
+        gone = self._waiting.put(one, self._classes.kept(prediction))
+        if gone:
+            lanes.outcome(self._key, lanes.DROPPED, gone)
+            telemetry.warn_once(
+                f"model %r: more than {self._waiting.most} predictions wait for their truth, or two"
+                " of one id: the older ones are only counted; most_waiting= says how many wait",
+                self.name,
+            )
+
+    def _of_own(self, found: Found, confidence: float | None) -> dict[str, Any]:
+        own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
+        return {name: own[name] for name in self._own}
+
+    def _watched_by(self, watchers: Sequence[Watcher]) -> Rows | None:
+        if self.reference is None and not watchers:
+            return None
+        from otel_llmon.models.rows import Rows
+
+        return Rows(self.reference, watchers)
+
+    def _tell(self, surprise: Surprise, one: str | None, found: Found) -> None:
+        facts = {
+            "model": self.name,
+            "version": self.version,
+            "id": one,
+            "prediction": found.sent,
+            "feature": surprise.feature,
+            "side": surprise.side,
+            "spreads": surprise.beyond,
+            "features": surprise.features,
+        }
+        kept = {name: value for name, value in facts.items() if value is not None}
+        event(ANOMALY, kept, "warning")
+        note(ANOMALY, kept)
+
+    def _refuse(self, part: str, why: str) -> None:
+        lanes.refuse(self._key, part)
+        once = f"model {self.name!r}: {part}: ".replace("%", "%%")
+        telemetry.warn_once(once + "%s; further ones are only counted", why)
+
+    def _after_fork(self) -> None:
+        """Go on in a child without what is its parent's."""
+        self._waiting.forget()
+        self._records.renew()
+        if self._rows is not None:
+            self._rows.forget()
+
+
+def _span() -> trace.Span | None:
+    span = trace.get_current_span()
+    return None if span is trace.INVALID_SPAN else span
+
+
+def _text(what: str, given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        raise SettingsError(f'model {what}={given!r}: expected text: ModelMonitor("churn", "1.2.0")')
+    return values.text(given)
+
+
+def _reference(model: tuple[str, str | None], given: Any) -> Reference | None:
+    if given is None:
+        return None
+    from otel_llmon.scores.reference import Reference
+
+    reference = given if isinstance(given, Reference) else Reference.load(given)
+    name, version = model
+    if reference.model not in (None, name):
+        raise SettingsError(f"reference: found one of model {reference.model!r}, expected {name!r}; fit one for it")
+    if version is not None and reference.version not in (None, version):
+        raise SettingsError(
+            f"reference of model {name!r}: found version {reference.version!r}, expected {version!r};"
+            " fit one for it, or one without a version"
+        )
+    return reference
+
+
+def _settle(*, last: bool) -> None:  # noqa: ARG001  # as of all settlers
+    for monitor in list(_monitors):
+        monitor.flush()
+
+
+telemetry.settlers.append(_settle)
+
+
+def _wait_readings() -> list[Reading]:
+    """Read at collection how many wait; of several monitors of one model the sum."""
+    return lanes.waiting((monitor._key, len(monitor._waiting)) for monitor in list(_monitors)) if state.level else []
+
+
+lanes.waits.sources["monitors"] = _wait_readings
+
+
+def _after_fork() -> None:
+    for monitor in list(_monitors):
+        monitor._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,148 @@
+"""Many predictions at once: columns of what `log()` takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_llmon.models import lanes, parts
+from otel_llmon.models.classes import Found
+from otel_llmon.models.records import PREDICTION
+from otel_llmon.scores import columns
+from otel_llmon.scores.columns import Column, ColumnsError
+
+if TYPE_CHECKING:
+    from opentelemetry import trace
+
+    from otel_llmon.models import ModelMonitor
+    from otel_llmon.scores.surprise import Surprise
+
+MOST_TOLD = 8
+"""Anomalous predictions of one batch that are events; all are counted."""
+
+
+class Batch(NamedTuple):
+    """What was told of many predictions; None where nothing was told."""
+
+    predictions: list[Any]
+    found: list[Found]
+    confidences: list[float | None] | None
+    durations: list[float | None] | None
+    truths: list[Any] | None
+    ids: list[Any] | None
+    metadata: list[Any] | None
+
+
+def take(monitor: ModelMonitor, features: Any, told: Mapping[str, Any], span: trace.Span | None) -> None:
+    """Take note of many predictions."""
+    batch = _batch(monitor, told)
+    if batch is None:
+        return
+    lane = lanes.lane(monitor._key)
+    for label, number in Counter([found.label for found in batch.found]).items():
+        lanes.count(monitor._key, label, number)
+    lane.confidence.record_all([each for each in batch.confidences or () if each is not None], span)
+    lane.duration.record_all([each for each in batch.durations or () if each is not None], span)
+    rights = _settle(monitor, batch)
+    table = None if features is None else _table(monitor, features, len(batch.found))
+    surprises = _watched(monitor, batch, table)
+    _send(monitor, batch, rights, table)
+    if surprises:
+        lanes.anomaly(monitor._key, len(surprises))
+    for place, surprise in surprises[:MOST_TOLD]:
+        monitor._tell(surprise, batch.ids[place] if batch.ids else None, batch.found[place])
+
+
+def _batch(monitor: ModelMonitor, told: Mapping[str, Any]) -> Batch | None:
+    refuse = monitor._refuse
+    size = len(told["prediction"]) if hasattr(told["prediction"], "__len__") else 0
+    predictions = parts.column("prediction", told["prediction"], size, refuse)
+    if predictions is None:
+        return None
+    found = [monitor._classes.of(value) for value in predictions]
+    probas = parts.column("proba", told["proba"], size, refuse)
+    latencies = parts.every("latency", told["latency"], size, refuse)
+    ids = parts.column("id", told["id"], size, refuse)
+    return Batch(
+        predictions,
+        found,
+        probas and [_or_none(parts.confidence, value, one, refuse) for value, one in zip(probas, found, strict=True)],
+        latencies and [_or_none(parts.seconds, value, refuse) for value in latencies],
+        parts.column("truth", told["truth"], size, refuse),
+        ids and [None if value is None else parts.key(value) for value in ids],
+        parts.every("metadata", told["metadata"], size, refuse),
+    )
+
+
+def _or_none(check: Any, value: Any, *others: Any) -> Any:
+    return None if columns.absent(value) else check(value, *others)
+
+
+def _settle(monitor: ModelMonitor, batch: Batch) -> list[Mapping[str, Any]] | None:
+    """Count the predictions whose truth is known, and let the others wait for it."""
+    if batch.truths is None:
+        for prediction, one in zip(batch.predictions, batch.ids or (), strict=False):
+            if one is not None:
+                monitor._wait(one, prediction)
+        return None
+    rights: list[Mapping[str, Any]] = []
+    for place, (prediction, truth) in enumerate(zip(batch.predictions, batch.truths, strict=True)):
+        known = not columns.absent(truth)
+        rights.append(monitor._settle(prediction, truth) if known else {})
+        if not known and batch.ids and batch.ids[place] is not None:
+            monitor._wait(batch.ids[place], prediction)
+    return rights
+
+
+def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column] | None:
+    """Return features as columns, one without names under those of the reference."""
+    try:
+        found = columns.read(features)
+    except ColumnsError as exc:
+        monitor._refuse("features", str(exc))
+        return None
+    size = len(next(iter(found.values()), ()))
+    if size != rows:
+        monitor._refuse("features", f"found {size} rows, expected {rows}, as of the predictions")
+        return None
+    names = monitor._names
+    if names and not hasattr(features, "keys") and list(found) == [str(place) for place in range(len(names))]:
+        return dict(zip(names, found.values(), strict=True))
+    return found
+
+
+def _watched(monitor: ModelMonitor, batch: Batch, table: Mapping[str, Column] | None) -> list[tuple[int, Surprise]]:
+    if monitor._rows is None or table is None:
+        return []
+    if not monitor._own:
+        return monitor._rows.add_table(table)
+    own = [
+        monitor._of_own(found, confidence)
+        for found, confidence in zip(batch.found, batch.confidences or repeat(None), strict=False)
+    ]
+    added = {name: [row[name] for row in own] for name in monitor._own}
+    return monitor._rows.add_table({**table, **columns.read(added)})
+
+
+def _send(
+    monitor: ModelMonitor, batch: Batch, rights: list[Mapping[str, Any]] | None, table: Mapping[str, Column] | None
+) -> None:
+    records = monitor._records
+    shown = {} if table is None or records.privacy.silent else table
+    for place, found in enumerate(batch.found):
+        one = batch.ids and batch.ids[place]
+        if not records.chosen(one):
+            continue
+        facts = {
+            "id": one,
+            "prediction": found.sent,
+            "confidence": batch.confidences and batch.confidences[place],
+            "duration": batch.durations and batch.durations[place],
+        }
+        if rights is not None:
+            facts |= rights[place]
+        features = {name: column[place] for name, column in shown.items()} or None
+        metadata = batch.metadata and parts.metadata(batch.metadata[place], monitor._refuse)
+        records.send(PREDICTION, facts, features, metadata)

@@ -1,0 +1,115 @@
+"""Whatever a program hands over of a prediction, as plain values: of NumPy and torch, moments, any object.
+
+No library is imported here: their values are known by what they offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
+from typing import Any
+
+from otel_llmon.metering import values
+
+LONGEST_SEQUENCE = 128
+"""Items of a sequence that are kept."""
+DEEPEST = 4
+"""Levels of values within values that are kept."""
+
+_PLAIN = frozenset((bool, float, type(None)))
+_NONE = frozenset(("NAType", "NaTType"))
+
+
+def plain(value: Any, longest: int, depth: int = DEEPEST) -> Any:
+    """Return a value that a log record can carry: of bounded size, and of Python's own kinds."""
+    kind = value.__class__
+    if kind in _PLAIN:
+        return value
+    try:
+        value = scalar(value)
+        if isinstance(value, Mapping) and depth:
+            kept = list(value.items())[:LONGEST_SEQUENCE]
+            return {values.text(key): plain(each, longest, depth - 1) for key, each in kept}
+        if hasattr(value, "tolist"):  # an array or a tensor
+            value = _listed(value)
+        if isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes | bytearray) and depth:
+            return [plain(each, longest, depth - 1) for each in list(value)[:LONGEST_SEQUENCE]]
+    except Exception:  # a foreign object's own code must not reach the caller's work
+        return f"<{kind.__name__}>"
+    return values.plain(value, longest)
+
+
+def scalar(value: Any) -> Any:
+    """Return the Python value in a scalar of whatever library; a moment in ISO 8601, a duration in seconds."""
+    kind = value.__class__
+    if kind in _PLAIN or kind is str or kind is int:
+        return value
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = _item(value)
+    match value:
+        case Enum():
+            return scalar(value.value)
+        case datetime() | date() | time():
+            return None if kind.__name__ in _NONE else value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes() | bytearray():
+            return value.decode("utf-8", "replace")
+    return None if kind.__name__ in _NONE else value
+
+
+def numeric(value: Any) -> Any:
+    """Return a value as a column of numbers takes it: a moment in seconds since 1970, where it names no zone in UTC."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = _item(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _item(value: Any) -> Any:
+    """Return what a scalar holds; NumPy gives bare numbers for moments that are finer than Python's."""
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+        value = value.astype(f"{value.dtype.name[: value.dtype.name.index('64')]}64[us]")
+    return value.item()
+
+
+def _listed(value: Any) -> Any:
+    """Return the values of an array in rows; of a large one only its form, which is read without the values."""
+    form = tuple(getattr(value, "shape", ()))
+    size = 1
+    for length in form:
+        size *= int(length)
+    if size > LONGEST_SEQUENCE:
+        return f"<{type(value).__name__} {'x'.join(str(int(length)) for length in form)}>"
+    return value.tolist()
+
+
+def mapping(features: Any) -> Mapping[Any, Any] | None:
+    """Return features by name, where they have names: a mapping, a row of a frame, a model of pydantic, a record."""
+    if isinstance(features, Mapping):
+        return features
+    for method in ("_asdict", "model_dump", "to_dict"):  # a named tuple, pydantic, a pandas Series
+        found = getattr(features, method, None)
+        if callable(found):
+            named = found()
+            return named if isinstance(named, Mapping) else None
+    if hasattr(features, "__dataclass_fields__") and not isinstance(features, type):
+        return {name: getattr(features, name) for name in features.__dataclass_fields__}
+    return None
+
+
+def row(features: Any) -> list[Any] | None:
+    """Return features without names in their order; None where they are none."""
+    if isinstance(features, str | bytes | bytearray | AbstractSet):
+        return None
+    if hasattr(features, "tolist"):
+        found = features.tolist()
+        while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):  # a row as a matrix
+            found = found[0]
+        return found if isinstance(found, list) and not any(isinstance(each, list) for each in found) else None
+    return list(features) if isinstance(features, Sequence) else None

@@ -1,0 +1,195 @@
+"""Rows of features on their way to those who watch them, handed over in blocks: one row costs as much as hundreds.
+
+Rows whose numbers are all there go into one array. What is odd about a row, a column too few, a word where a number
+was, is for the watchers to count: it goes to them as it came.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from math import nan
+from operator import itemgetter
+from typing import Any, Protocol
+
+import numpy as np
+
+from otel_llmon.metering import values
+from otel_llmon.models import converting
+from otel_llmon.scores import columns, surprise
+from otel_llmon.scores.columns import Column, Floats
+from otel_llmon.scores.reference import Reference
+from otel_llmon.scores.surprise import Surprise
+
+BLOCK = 1024
+"""Rows of a block at most."""
+LARGEST = 1 << 19
+"""Values of a block at most."""
+
+_PLAIN = {bool, int, float, str, type(None)}
+
+
+class Watcher(Protocol):
+    """Takes columns by name; it raises nothing."""
+
+    def add(self, table: Any, /) -> None:
+        """Count the rows of a table."""
+
+
+class Rows:
+    """Rows that wait for `watchers`; one that has `add_matrix` too gets plain numbers that way."""
+
+    def __init__(self, reference: Reference | None, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+        self.names = () if reference is None else tuple(one.name for one in reference.features)
+        self._words = set() if reference is None else {one.name for one in reference.features if one.kind != "numeric"}
+        self._numeric = () if reference is None else reference.numeric
+        self._limits = None if reference is None or not self._numeric else surprise.limits(reference)
+        self.plain = bool(self._numeric) and not self._words
+        """Whether rows are numbers and nothing else."""
+        self._getter = _getter(self._numeric)
+        self._block = max(min(BLOCK, LARGEST // max(len(self.names), 1)), 16)
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing, as a forked child does: its parent hands over what it took."""
+        self._lock = threading.RLock()
+        self._numbers = array("d")
+        self._rows: list[Mapping[Any, Any]] = []
+        self._tables: list[Mapping[str, Column]] = []
+        self._tabled = 0
+
+    def add(self, features: Mapping[Any, Any]) -> Surprise | None:
+        """Take a row; return what is surprising about it."""
+        if self.plain and len(features) == len(self.names):
+            try:
+                row = array("d", self._getter(features))  # it refuses words, which NumPy would read as numbers
+            except (KeyError, TypeError, OverflowError):
+                return self._add_odd(features)
+            with self._lock:
+                self._numbers.extend(row)
+                full = len(self._numbers) >= self._block * len(self.names)
+            if full:
+                self.flush()
+            return self._surprise(np.frombuffer(row))
+        return self._add_odd(features)
+
+    def _add_odd(self, features: Mapping[Any, Any]) -> Surprise | None:
+        with self._lock:
+            self._rows.append(dict(features))
+            full = len(self._rows) >= self._block
+        if full:
+            self.flush()
+        return None if self._limits is None else self._surprise(self._numbers_of(features))
+
+    def _numbers_of(self, features: Mapping[Any, Any]) -> Floats:
+        found = [features.get(name, nan) for name in self._numeric]
+        try:
+            return np.frombuffer(array("d", found))
+        except (TypeError, OverflowError):
+            numbers = (values.number(converting.numeric(value)) for value in found)
+            return np.array([nan if number is None else number for number in numbers], dtype=np.float64)
+
+    def _surprise(self, row: Floats) -> Surprise | None:
+        limits = self._limits
+        if limits is None or not ((row > limits.highs) | (row < limits.lows)).any():
+            return None
+        return surprise.surprise(limits, row)
+
+    def add_table(self, found: Mapping[str, Column]) -> list[tuple[int, Surprise]]:
+        """Take many rows as columns; return what is surprising, with where it stands."""
+        if self.plain and found.keys() == set(self.names) and all(map(_is_numbers, found.values())):
+            return self.add_matrix(np.column_stack([found[name] for name in self.names]))
+        rows = len(next(iter(found.values()), ()))
+        with self._lock:
+            self._tables.append({name: _copied(column) for name, column in found.items()})
+            self._tabled += rows
+            full = self._tabled >= self._block
+        if full:
+            self.flush()
+        if self._limits is None:
+            return []
+        known = [columns.numeric(_moments(found[name])).values if name in found else None for name in self._numeric]
+        return self._surprises(np.column_stack([np.full(rows, nan) if each is None else each for each in known]))
+
+    def add_matrix(self, matrix: Floats) -> list[tuple[int, Surprise]]:
+        """Take many rows of numbers, in the order of the reference's features, all of which are numeric."""
+        matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+        with self._lock:
+            self._numbers.frombytes(matrix.data.cast("B"))
+            full = len(self._numbers) >= self._block * len(self.names)
+        if full:
+            self.flush()
+        return self._surprises(matrix)
+
+    def _surprises(self, matrix: Floats) -> list[tuple[int, Surprise]]:
+        limits = self._limits
+        if limits is None:
+            return []
+        outside = ((matrix > limits.highs) | (matrix < limits.lows)).any(axis=1)
+        found = ((int(place), surprise.surprise(limits, matrix[place])) for place in np.flatnonzero(outside))
+        return [(place, each) for place, each in found if each is not None]
+
+    def flush(self) -> None:
+        """Hand over what there is."""
+        with self._lock:
+            numbers, self._numbers = self._numbers, array("d")
+            rows, self._rows = self._rows, []
+            tables, self._tables, self._tabled = self._tables, [], 0
+        if numbers:
+            self._hand_over(np.frombuffer(numbers).reshape(-1, len(self.names)))
+        if rows:
+            tables.append(columns.read(rows))
+        for table in _joined(tables):
+            kept = {name: column if name in self._words else _moments(column) for name, column in table.items()}
+            for watcher in self._watchers:
+                watcher.add(kept)
+
+    def _hand_over(self, matrix: Floats) -> None:
+        table: dict[str, Column] | None = None
+        for watcher in self._watchers:
+            take: Callable[[Floats], None] | None = getattr(watcher, "add_matrix", None)
+            if take is not None:
+                take(matrix)
+                continue
+            table = table or {name: matrix[:, place] for place, name in enumerate(self.names)}
+            watcher.add(table)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:
+        return lambda features: (features[names[0]],)
+    return itemgetter(*names) if names else lambda _: ()
+
+
+def _is_numbers(column: Column) -> bool:
+    return isinstance(column, np.ndarray) and column.ndim == 1
+
+
+def _copied(column: Column) -> Column:
+    return column.copy()
+
+
+def _moments(column: Column) -> Column:
+    """Return a column whose moments are numbers."""
+    if isinstance(column, np.ndarray) or set(map(type, column)) <= _PLAIN:
+        return column
+    return [converting.numeric(value) for value in column]
+
+
+def _joined(tables: Sequence[Mapping[str, Column]]) -> list[dict[str, Column]]:
+    """Return tables of the same columns as one."""
+    alike: dict[frozenset[str], list[Mapping[str, Column]]] = {}
+    for table in tables:
+        alike.setdefault(frozenset(table), []).append(table)
+    return [{name: _concatenated([table[name] for table in found]) for name in found[0]} for found in alike.values()]
+
+
+def _concatenated(parts: Sequence[Column]) -> Column:
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) and part.shape[1:] == np.shape(parts[0])[1:] for part in parts):
+        return np.concatenate(parts)
+    return list(chain.from_iterable(parts))
