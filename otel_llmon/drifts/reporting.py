@@ -38,7 +38,8 @@ class Report:
         self._evidence: dict[str, float] = {}
         self._states: dict[str, dict[str, int]] = {}
         self._at = 0.0
-        self._told: Sequence[Reading] = ()
+        self._told: Sequence[Reading] | None = ()
+        """What is told of the last verdict; None until somebody asks: windows may be many between two collections."""
         self._enter(dict.fromkeys(shown.names, telling.UNJUDGED))
 
     def judged(self, watch: DriftWatch, before: Drift | None, drift: Drift, *, alarmed: bool) -> None:
@@ -69,12 +70,12 @@ class Report:
         self._drift, self._at = drift, self._clock()
         self._shown.follow(drift)
         self._enter(telling.states(drift, self._reference, self._shown))
-        self._told = tuple(self._all())
+        self._told = None
 
     def changed(self, change: Change) -> None:
         """Take over how the model performs."""
         self._change = change
-        self._told = tuple(self._all())
+        self._told = None
 
     def _enter(self, found: Mapping[str, str]) -> None:
         """Remember which state each feature is in, and was in before."""
@@ -99,7 +100,10 @@ class Report:
 
     def readings(self, *, mixed: bool) -> Iterator[Reading]:
         """Yield what is to be told now; `mixed` where another watch of this model has another reference."""
-        yield from self._told
+        told = self._told
+        if told is None:
+            self._told = told = tuple(self._all())
+        yield from told
         now = self._clock()
         for name, states in list(self._states.items()):
             for word, number in (dict.fromkeys(states, 0) | {telling.MIXED: 1} if mixed else states).items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -25,8 +25,11 @@ from otel_llmon.models.waiting import Waiting
 from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
-    from otel_llmon.models.rows import Rows, Watcher
+    from otel_llmon.drifts import DriftWatch
+    from otel_llmon.models.performing import Measure, Performance
+    from otel_llmon.models.rows import Rows
     from otel_llmon.models.watching import Told
+    from otel_llmon.scores.drift import Limits
     from otel_llmon.scores.reference import Reference
     from otel_llmon.scores.surprise import Surprise
 
@@ -45,12 +48,16 @@ class ModelMonitor:
     leave only as `send_features` says: names, or True for all but texts; `hash_features` as a hash, which `hash_key`
     makes the same in all processes. `task` is "classification" or "regression" where the predictions do not tell:
     floats are numbers, everything else is a class. `classes` names those that metrics tell apart; without it the first
-    `most_classes` are. As many predictions as `most_waiting` wait for their truth.
+    `most_classes` are. As many predictions as `most_waiting` wait for their truth. `window`, `limits`, `weights` and
+    `top` are DriftWatch's; `baseline` is the share of right answers, or the mean error, that the model had once.
 
     Raises SettingsError for what cannot be meant, and for a reference of another model or version.
     """
 
-    __slots__ = ("__weakref__", "_classes", "_key", "_names", "_own", "_records", "_rows", "_waiting", "reference")
+    __slots__ = (
+        "__weakref__", "_classes", "_key", "_names", "_own", "_performance", "_records", "_rows", "_waiting", "drift",
+        "reference",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # as many as there are choices
         self,
@@ -66,7 +73,11 @@ class ModelMonitor:
         hash_features: Collection[str] = (),
         hash_key: str | bytes | None = None,
         most_waiting: int = 100_000,
-        watchers: Sequence[Watcher] = (),
+        window: int = 1000,
+        limits: Limits | None = None,
+        weights: Mapping[str, float] | None = None,
+        top: int = 20,
+        baseline: Measure | None = None,
     ) -> None:
         self._key = (_text("name", name), None if version is None else _text("version", version))
         self.reference = _reference(self._key, reference)
@@ -77,7 +88,9 @@ class ModelMonitor:
         known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
-        self._rows = self._watched_by(watchers)
+        self.drift = self._drift(window, limits, weights, top)
+        self._rows = self._watched()
+        self._performance = self._performing(baseline, window)
         with cells.lock:
             _monitors.add(self)
 
@@ -213,7 +226,7 @@ class ModelMonitor:
     def report(self) -> ModelReport:
         """Return the numbers of this model and version in this process, the same as are exported."""
         self.flush()
-        return lanes.report(self._key, len(self._waiting))
+        return lanes.report(self._key, len(self._waiting), None if self.drift is None else self.drift.last)
 
     def flush(self) -> None:
         """Hand the rows that wait to those who watch them."""
@@ -238,10 +251,14 @@ class ModelMonitor:
             true = self._classes.number(truth)
         facts = {"truth": true.sent}
         if said.number is not None and true.number is not None:
-            facts["error"] = lanes.miss(self._key, said.number - true.number)
+            facts["error"] = missed = lanes.miss(self._key, said.number - true.number)
+            if self._performance is not None and missed is not None:
+                self._performance.miss(missed)
         elif said.label is not None and true.label is not None:
             lanes.label(self._key, said.label, true.label)
-            facts["correct"] = said.sent == true.sent
+            facts["correct"] = right = said.sent == true.sent
+            if self._performance is not None:
+                self._performance.right(right=right)
         elif prediction is not None:
             self._refuse(
                 "truth", f"found {type(truth).__name__} for a prediction that is a {type(prediction).__name__}"
@@ -262,12 +279,27 @@ class ModelMonitor:
         own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
         return {name: own[name] for name in self._own}
 
-    def _watched_by(self, watchers: Sequence[Watcher]) -> Rows | None:
-        if self.reference is None and not watchers:
+    def _drift(self, window: int, limits: Limits | None, weights: Any, top: int) -> DriftWatch | None:
+        if self.reference is None:
+            return None
+        from otel_llmon.drifts import DriftWatch
+
+        known = {"window": window, "limits": limits, "weights": weights, "top": top}
+        return DriftWatch(self.reference, self.name, self.version or "", **known)
+
+    def _watched(self) -> Rows | None:
+        if self.drift is None:
             return None
         from otel_llmon.models.rows import Rows
 
-        return Rows(self.reference, watchers)
+        return Rows(self.reference, [self.drift])
+
+    def _performing(self, baseline: Measure | None, window: int) -> Performance | None:
+        if baseline is None:
+            return None
+        from otel_llmon.models.performing import Performance
+
+        return Performance(self.drift, baseline, window)
 
     def _tell(self, surprise: Surprise, one: str | None, found: Found) -> None:
         facts = {
@@ -293,6 +325,8 @@ class ModelMonitor:
         """Go on in a child without what is its parent's."""
         self._waiting.forget()
         self._records.renew()
+        if self._performance is not None:
+            self._performance.forget()
         if self._rows is not None:
             self._rows.forget()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from otel_llmon.models import lanes, parts
 from otel_llmon.models.classes import Found
 from otel_llmon.models.records import PREDICTION
 from otel_llmon.scores import columns
-from otel_llmon.scores.columns import Column, ColumnsError
+from otel_llmon.scores.columns import Column, ColumnsError, Floats
 
 if TYPE_CHECKING:
     from opentelemetry import trace
@@ -46,9 +49,9 @@ def take(monitor: ModelMonitor, features: Any, told: Mapping[str, Any], span: tr
     lane.confidence.record_all([each for each in batch.confidences or () if each is not None], span)
     lane.duration.record_all([each for each in batch.durations or () if each is not None], span)
     rights = _settle(monitor, batch)
-    table = None if features is None else _table(monitor, features, len(batch.found))
-    surprises = _watched(monitor, batch, table)
-    _send(monitor, batch, rights, table)
+    table, surprises = _watched(monitor, batch, features)
+    if monitor._records.any:
+        _send(monitor, batch, rights, table)
     if surprises:
         lanes.anomaly(monitor._key, len(surprises))
     for place, surprise in surprises[:MOST_TOLD]:
@@ -63,21 +66,33 @@ def _batch(monitor: ModelMonitor, told: Mapping[str, Any]) -> Batch | None:
         return None
     found = [monitor._classes.of(value) for value in predictions]
     probas = parts.column("proba", told["proba"], size, refuse)
-    latencies = parts.every("latency", told["latency"], size, refuse)
+    if isinstance(told["latency"], int | float | timedelta):
+        seconds = parts.seconds(told["latency"], refuse)
+        durations: list[float | None] | None = None if seconds is None else [seconds] * size
+    elif latencies := parts.column("latency", told["latency"], size, refuse):
+        durations = _checked(parts.seconds, latencies, None, refuse)
+    else:
+        durations = None
     ids = parts.column("id", told["id"], size, refuse)
     return Batch(
         predictions,
         found,
-        probas and [_or_none(parts.confidence, value, one, refuse) for value, one in zip(probas, found, strict=True)],
-        latencies and [_or_none(parts.seconds, value, refuse) for value in latencies],
+        probas and _checked(parts.confidence, probas, found, refuse),
+        durations,
         parts.column("truth", told["truth"], size, refuse),
         ids and [None if value is None else parts.key(value) for value in ids],
         parts.every("metadata", told["metadata"], size, refuse),
     )
 
 
-def _or_none(check: Any, value: Any, *others: Any) -> Any:
-    return None if columns.absent(value) else check(value, *others)
+def _checked(check: Any, told: list[Any], found: list[Found] | None, refuse: parts.Refuse) -> list[float | None]:
+    """Return what can be taken of a column."""
+    if set(map(type, told)) == {float} and min(told) >= 0.0 and max(told) <= 1.0:  # as most are
+        return told
+    if found is None:
+        return [None if columns.absent(value) else check(value, refuse) for value in told]
+    pairs = zip(told, found, strict=True)
+    return [None if columns.absent(value) else check(value, one, refuse) for value, one in pairs]
 
 
 def _settle(monitor: ModelMonitor, batch: Batch) -> list[Mapping[str, Any]] | None:
@@ -96,8 +111,36 @@ def _settle(monitor: ModelMonitor, batch: Batch) -> list[Mapping[str, Any]] | No
     return rights
 
 
+def _watched(
+    monitor: ModelMonitor, batch: Batch, features: Any
+) -> tuple[Mapping[str, Column] | None, list[tuple[int, Surprise]]]:
+    """Hand the features on; return them as columns, where records need these, and what is surprising."""
+    rows, size = monitor._rows, len(batch.found)
+    if features is None:
+        return None, []
+    if rows is not None and rows.plain and not monitor._own and monitor._records.privacy.silent:
+        matrix = _matrix(features, (size, len(monitor._names)))
+        if matrix is not None:
+            return None, rows.add_matrix(matrix)
+    table = _table(monitor, features, size)
+    if table is None or rows is None:
+        return table, []
+    if not monitor._own:
+        return table, rows.add_table(table)
+    pairs = zip(batch.found, batch.confidences or repeat(None), strict=False)
+    own = [monitor._of_own(found, confidence) for found, confidence in pairs]
+    added = {name: [row[name] for row in own] for name in monitor._own}
+    return table, rows.add_table({**table, **columns.read(added)})
+
+
+def _matrix(features: Any, shape: tuple[int, int]) -> Floats | None:
+    """Return a matrix of numbers as it is; None where features are something else."""
+    plain = isinstance(features, np.ndarray) and features.dtype.kind in "fiub"
+    return features if plain and features.shape == shape else None
+
+
 def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column] | None:
-    """Return features as columns, one without names under those of the reference."""
+    """Return features as columns, those without names under those of the reference."""
     try:
         found = columns.read(features)
     except ColumnsError as exc:
@@ -111,19 +154,6 @@ def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column]
     if names and not hasattr(features, "keys") and list(found) == [str(place) for place in range(len(names))]:
         return dict(zip(names, found.values(), strict=True))
     return found
-
-
-def _watched(monitor: ModelMonitor, batch: Batch, table: Mapping[str, Column] | None) -> list[tuple[int, Surprise]]:
-    if monitor._rows is None or table is None:
-        return []
-    if not monitor._own:
-        return monitor._rows.add_table(table)
-    own = [
-        monitor._of_own(found, confidence)
-        for found, confidence in zip(batch.found, batch.confidences or repeat(None), strict=False)
-    ]
-    added = {name: [row[name] for row in own] for name in monitor._own}
-    return monitor._rows.add_table({**table, **columns.read(added)})
 
 
 def _send(

@@ -108,6 +108,8 @@ class Records:
         self._common = {name: value for name, value in who.items() if value is not None} | {"sample_rate": self._rate}
         self._random = random.Random()  # noqa: S311  # the program's own generator stays as it was
         self.privacy = privacy
+        self.any = sample_rate > 0
+        """Whether any prediction has a record."""
 
     def renew(self) -> None:
         """Choose otherwise than the parent, in a forked child."""
