@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from otel_llmon.models.performing import Measure, Performance
     from otel_llmon.models.rows import Rows
     from otel_llmon.models.watching import Told
+    from otel_llmon.quality import QualityWatch
     from otel_llmon.scores.drift import Limits
+    from otel_llmon.scores.quality import Checks, Wanted
     from otel_llmon.scores.reference import Reference
     from otel_llmon.scores.surprise import Surprise
 
@@ -48,15 +50,16 @@ class ModelMonitor:
     leave only as `send_features` says: names, or True for all but texts; `hash_features` as a hash, which `hash_key`
     makes the same in all processes. `task` is "classification" or "regression" where the predictions do not tell:
     floats are numbers, everything else is a class. `classes` names those that metrics tell apart; without it the first
-    `most_classes` are. As many predictions as `most_waiting` wait for their truth. `window`, `limits`, `weights` and
-    `top` are DriftWatch's; `baseline` is the share of right answers, or the mean error, that the model had once.
+    `most_classes` are. As many predictions as `most_waiting` wait for their truth. `checks` are
+    QualityWatch's, `window`, `limits`, `weights` and `top` DriftWatch's; `baseline` is the share of right answers, or
+    the mean error, that the model had once.
 
     Raises SettingsError for what cannot be meant, and for a reference of another model or version.
     """
 
     __slots__ = (
         "__weakref__", "_classes", "_key", "_names", "_own", "_performance", "_records", "_rows", "_waiting", "drift",
-        "reference",
+        "quality", "reference",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # as many as there are choices
@@ -73,6 +76,7 @@ class ModelMonitor:
         hash_features: Collection[str] = (),
         hash_key: str | bytes | None = None,
         most_waiting: int = 100_000,
+        checks: Checks | Wanted | None = None,
         window: int = 1000,
         limits: Limits | None = None,
         weights: Mapping[str, float] | None = None,
@@ -89,7 +93,8 @@ class ModelMonitor:
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
         self.drift = self._drift(window, limits, weights, top)
-        self._rows = self._watched()
+        self.quality = self._quality(checks, window, top)
+        self._rows = self._watched(window)
         self._performance = self._performing(baseline, window)
         with cells.lock:
             _monitors.add(self)
@@ -226,7 +231,8 @@ class ModelMonitor:
     def report(self) -> ModelReport:
         """Return the numbers of this model and version in this process, the same as are exported."""
         self.flush()
-        return lanes.report(self._key, len(self._waiting), None if self.drift is None else self.drift.last)
+        drift = None if self.drift is None else self.drift.last
+        return lanes.report(self._key, len(self._waiting), drift, self.quality and self.quality.report())
 
     def flush(self) -> None:
         """Hand the rows that wait to those who watch them."""
@@ -245,25 +251,26 @@ class ModelMonitor:
     def _settle(self, prediction: Any, truth: Any) -> dict[str, Any]:
         """Count a prediction whose truth is known; return what its record says of it."""
         said, true = self._classes.alike(prediction, truth)
-        if said.number is None and true.label is None and true.number is None and not isinstance(truth, str):
-            self._refuse("truth", f"found {type(truth).__name__}, expected a class or a number")
-        elif said.number is not None and true.number is None:
+        if said.number is not None:
             true = self._classes.number(truth)
-        facts = {"truth": true.sent}
-        if said.number is not None and true.number is not None:
-            facts["error"] = missed = lanes.miss(self._key, said.number - true.number)
-            if self._performance is not None and missed is not None:
-                self._performance.miss(missed)
-        elif said.label is not None and true.label is not None:
-            lanes.label(self._key, said.label, true.label)
-            facts["correct"] = right = said.sent == true.sent
+            missed = None if true.number is None else lanes.miss(self._key, said.number - true.number)
+            if missed is None:
+                self._refuse("truth", f"found {_shown(truth)} for a predicted number, expected a finite one")
+                return {}
             if self._performance is not None:
-                self._performance.right(right=right)
-        elif prediction is not None:
-            self._refuse(
-                "truth", f"found {type(truth).__name__} for a prediction that is a {type(prediction).__name__}"
-            )
-        return facts
+                self._performance.miss(missed)
+            return {"truth": true.sent, "error": missed}
+        if true.label is None:
+            true = self._classes.label(truth)
+        if said.label is None or true.label is None:
+            if not isinstance(truth, str):
+                self._refuse("truth", f"found {_shown(truth)}, expected a class, as is predicted")
+            return {"truth": true.sent}
+        lanes.label(self._key, said.label, true.label)
+        right = said.sent == true.sent
+        if self._performance is not None:
+            self._performance.right(right=right)
+        return {"truth": true.sent, "correct": right}
 
     def _wait(self, one: str, prediction: Any) -> None:
         gone = self._waiting.put(one, self._classes.kept(prediction))
@@ -284,15 +291,24 @@ class ModelMonitor:
             return None
         from otel_llmon.drifts import DriftWatch
 
-        known = {"window": window, "limits": limits, "weights": weights, "top": top}
-        return DriftWatch(self.reference, self.name, self.version or "", **known)
+        model, version = self.name, self.version or ""
+        return DriftWatch(self.reference, model, version, window=window, limits=limits, weights=weights, top=top)
 
-    def _watched(self) -> Rows | None:
-        if self.drift is None:
+    def _quality(self, checks: Checks | Wanted | None, window: int, top: int) -> QualityWatch | None:
+        if self.reference is None and checks is None:
+            return None
+        from otel_llmon.quality import QualityWatch
+
+        model, version = self.name, self.version or ""
+        return QualityWatch(model, version, reference=self.reference, checks=checks, window=window, top=top)
+
+    def _watched(self, window: int) -> Rows | None:
+        watchers = [watcher for watcher in (self.drift, self.quality) if watcher is not None]
+        if not watchers:
             return None
         from otel_llmon.models.rows import Rows
 
-        return Rows(self.reference, [self.drift])
+        return Rows(self.reference, watchers, window)
 
     def _performing(self, baseline: Measure | None, window: int) -> Performance | None:
         if baseline is None:
@@ -336,6 +352,10 @@ def _span() -> trace.Span | None:
     return None if span is trace.INVALID_SPAN else span
 
 
+def _shown(value: Any) -> str:
+    return values.shown(value) if isinstance(value, float) else type(value).__name__
+
+
 def _text(what: str, given: Any) -> str:
     if not isinstance(given, str) or not given:
         raise SettingsError(f'model {what}={given!r}: expected text: ModelMonitor("churn", "1.2.0")')
@@ -347,7 +367,9 @@ def _reference(model: tuple[str, str | None], given: Any) -> Reference | None:
         return None
     from otel_llmon.scores.reference import Reference
 
-    reference = given if isinstance(given, Reference) else Reference.load(given)
+    if not isinstance(given, Reference | str | os.PathLike):
+        raise SettingsError(f"reference: found a {type(given).__name__}, expected a Reference, or the file of one")
+    reference = given if isinstance(given, Reference) else Reference.load(os.fspath(given))
     name, version = model
     if reference.model not in (None, name):
         raise SettingsError(f"reference: found one of model {reference.model!r}, expected {name!r}; fit one for it")
@@ -368,7 +390,11 @@ telemetry.settlers.append(_settle)
 
 
 def _wait_readings() -> list[Reading]:
-    """Read at collection how many wait; of several monitors of one model the sum."""
+    """Read at collection how many wait; of several monitors of one model the sum.
+
+    This is asked before what watches the rows, whose instruments are younger: so rows that wait are handed over here.
+    """
+    _settle(last=False)
     return lanes.waiting((monitor._key, len(monitor._waiting)) for monitor in list(_monitors)) if state.level else []
 
 

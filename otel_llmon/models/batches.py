@@ -116,7 +116,7 @@ def _watched(
 ) -> tuple[Mapping[str, Column] | None, list[tuple[int, Surprise]]]:
     """Hand the features on; return them as columns, where records need these, and what is surprising."""
     rows, size = monitor._rows, len(batch.found)
-    if features is None:
+    if features is None or (rows is None and monitor._records.privacy.silent):
         return None, []
     if rows is not None and rows.plain and not monitor._own and monitor._records.privacy.silent:
         matrix = _matrix(features, (size, len(monitor._names)))

@@ -79,6 +79,11 @@ class Classes:
         number = values.number(scalar(value))
         return NOTHING if number is None else Found(number=float(number), sent=number)
 
+    def label(self, value: Any) -> Found:
+        """Return the truth of a class, which may be a whole number written as a float."""
+        name = _name(scalar(value))
+        return NOTHING if name is None else Found(label=self._bounded(name), sent=name)
+
     def kept(self, value: Any) -> Any:
         """Return what of a prediction waits for its truth: its value, True for a text."""
         found = self.of(value)

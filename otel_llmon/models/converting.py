@@ -60,8 +60,18 @@ def scalar(value: Any) -> Any:
     return None if kind.__name__ in _NONE else value
 
 
+def counted(value: Any) -> Any:
+    """Return a value as a column takes it: one of a kind that nobody knows as a text, so that it spoils no other."""
+    try:
+        found = numeric(value)
+        known = isinstance(found, int | float | str | list | tuple | None) or hasattr(type(found), "__array__")
+        return found if known or hasattr(type(found), "__float__") else values.text(found)
+    except Exception:  # a foreign object's own code
+        return f"<{type(value).__name__}>"
+
+
 def numeric(value: Any) -> Any:
-    """Return a value as a column of numbers takes it: a moment in seconds since 1970, where it names no zone in UTC."""
+    """Return a value as a number: a moment in seconds since 1970, in UTC where it names no zone."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = _item(value)
     if isinstance(value, datetime):

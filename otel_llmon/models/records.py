@@ -138,11 +138,15 @@ class Records:
 
 
 def _add_metadata(fields: dict[str, Any], metadata: Mapping[Any, Any]) -> None:
-    room = state.longest
-    for key, value in list(metadata.items())[:MOST_METADATA]:
-        kept = converting.plain(value, max(room, 0))
-        if isinstance(kept, list | dict):
-            kept = values.text(kept, max(room, 0))
-        room -= len(str(kept))
-        if kept is not None and room >= 0:
-            fields[f"metadata.{values.text(key)}"] = kept
+    room, kept = state.longest, 0
+    for key, value in metadata.items():
+        plain = converting.plain(value, state.longest)
+        if isinstance(plain, list | dict):
+            plain = values.text(plain, state.longest)
+        size = len(str(plain))
+        if size <= room and kept < MOST_METADATA:
+            room, kept = room - size, kept + 1
+            if plain is not None:
+                fields[f"metadata.{values.text(key)}"] = plain
+    if kept < len(metadata):
+        fields["metadata_left_out"] = len(metadata) - kept

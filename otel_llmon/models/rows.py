@@ -23,7 +23,9 @@ from otel_llmon.scores.columns import Column, Floats
 from otel_llmon.scores.reference import Reference
 from otel_llmon.scores.surprise import Surprise
 
-BLOCK = 1024
+WINDOWS = 4
+"""Windows that make a block: rows that come together are judged together."""
+MOST = 4096
 """Rows of a block at most."""
 LARGEST = 1 << 19
 """Values of a block at most."""
@@ -41,16 +43,15 @@ class Watcher(Protocol):
 class Rows:
     """Rows that wait for `watchers`; one that has `add_matrix` too gets plain numbers that way."""
 
-    def __init__(self, reference: Reference | None, watchers: Sequence[Watcher]) -> None:
+    def __init__(self, reference: Reference | None, watchers: Sequence[Watcher], window: int = MOST) -> None:
         self._watchers = watchers
         self.names = () if reference is None else tuple(one.name for one in reference.features)
-        self._words = set() if reference is None else {one.name for one in reference.features if one.kind != "numeric"}
         self._numeric = () if reference is None else reference.numeric
         self._limits = None if reference is None or not self._numeric else surprise.limits(reference)
-        self.plain = bool(self._numeric) and not self._words
+        self.plain = bool(self._numeric) and len(self._numeric) == len(self.names)
         """Whether rows are numbers and nothing else."""
         self._getter = _getter(self._numeric)
-        self._block = max(min(BLOCK, LARGEST // max(len(self.names), 1)), 16)
+        self._block = max(min(WINDOWS * window, MOST, LARGEST // max(len(self.names), 1)), 16)
         self.forget()
 
     def forget(self) -> None:
@@ -77,19 +78,22 @@ class Rows:
         return self._add_odd(features)
 
     def _add_odd(self, features: Mapping[Any, Any]) -> Surprise | None:
+        kept = {
+            name: value if value.__class__ in _PLAIN else converting.counted(value) for name, value in features.items()
+        }
         with self._lock:
-            self._rows.append(dict(features))
+            self._rows.append(kept)
             full = len(self._rows) >= self._block
         if full:
             self.flush()
-        return None if self._limits is None else self._surprise(self._numbers_of(features))
+        return None if self._limits is None else self._surprise(self._numbers_of(kept))
 
     def _numbers_of(self, features: Mapping[Any, Any]) -> Floats:
         found = [features.get(name, nan) for name in self._numeric]
         try:
             return np.frombuffer(array("d", found))
         except (TypeError, OverflowError):
-            numbers = (values.number(converting.numeric(value)) for value in found)
+            numbers = (values.number(value) for value in found)
             return np.array([nan if number is None else number for number in numbers], dtype=np.float64)
 
     def _surprise(self, row: Floats) -> Surprise | None:
@@ -103,15 +107,16 @@ class Rows:
         if self.plain and found.keys() == set(self.names) and all(map(_is_numbers, found.values())):
             return self.add_matrix(np.column_stack([found[name] for name in self.names]))
         rows = len(next(iter(found.values()), ()))
+        kept = {name: _counted(column) for name, column in found.items()}
         with self._lock:
-            self._tables.append({name: _copied(column) for name, column in found.items()})
+            self._tables.append(kept)
             self._tabled += rows
             full = self._tabled >= self._block
         if full:
             self.flush()
         if self._limits is None:
             return []
-        known = [columns.numeric(_moments(found[name])).values if name in found else None for name in self._numeric]
+        known = [columns.numeric(kept[name]).values if name in kept else None for name in self._numeric]
         return self._surprises(np.column_stack([np.full(rows, nan) if each is None else each for each in known]))
 
     def add_matrix(self, matrix: Floats) -> list[tuple[int, Surprise]]:
@@ -143,9 +148,8 @@ class Rows:
         if rows:
             tables.append(columns.read(rows))
         for table in _joined(tables):
-            kept = {name: column if name in self._words else _moments(column) for name, column in table.items()}
             for watcher in self._watchers:
-                watcher.add(kept)
+                watcher.add(table)
 
     def _hand_over(self, matrix: Floats) -> None:
         table: dict[str, Column] | None = None
@@ -154,7 +158,7 @@ class Rows:
             if take is not None:
                 take(matrix)
                 continue
-            table = table or {name: matrix[:, place] for place, name in enumerate(self.names)}
+            table = table or dict(zip(self.names, np.ascontiguousarray(matrix.T), strict=True))
             watcher.add(table)
 
 
@@ -168,15 +172,11 @@ def _is_numbers(column: Column) -> bool:
     return isinstance(column, np.ndarray) and column.ndim == 1
 
 
-def _copied(column: Column) -> Column:
-    return column.copy()
-
-
-def _moments(column: Column) -> Column:
-    """Return a column whose moments are numbers."""
+def _counted(column: Column) -> Column:
+    """Return a copy of a column, which its owner may use for something else, with moments as numbers."""
     if isinstance(column, np.ndarray) or set(map(type, column)) <= _PLAIN:
-        return column
-    return [converting.numeric(value) for value in column]
+        return column.copy()
+    return [value if value.__class__ in _PLAIN else converting.counted(value) for value in column]
 
 
 def _joined(tables: Sequence[Mapping[str, Column]]) -> list[dict[str, Column]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from otel_llmon.errors import SettingsError
+
 
 class Waiting:
     """Predictions by id, `most` of them."""
 
     def __init__(self, most: int) -> None:
+        if type(most) is not int or most < 0:
+            raise SettingsError(f"most_waiting={most!r}: expected a whole number, 0 or more")
         self.most = most
         self.forget()
 

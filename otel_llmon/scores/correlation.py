@@ -17,6 +17,8 @@ MOST = 200
 """Features beyond which pairs are not watched: they would be tens of thousands."""
 BLOCK = 1024
 """Rows whose products add up exactly in single precision: 100 x 100 x 1,024 is below 2^24."""
+ALONE = 1 << 18
+"""Products for which BLAS wakes no other thread: those of a program that serves have something else to do."""
 HIGHEST = 0.9999
 """Correlations beyond are taken for it: two columns of the same have no deviation."""
 GUESSED = 8
@@ -51,8 +53,12 @@ class Correlation:
 
 def products(steps: npt.NDArray[np.float32]) -> Ints:
     """Return the sums of products of all pairs, exact; a row per feature, at most BLOCK columns."""
-    found: Ints = (steps @ steps.T).astype(np.int64)
-    return found
+    part = max(ALONE // max(len(steps), 1) ** 2, 16)
+    sums = np.zeros((len(steps), len(steps)), dtype=np.float32)
+    for start in range(0, steps.shape[1], part):
+        rows = steps[:, start : start + part]
+        sums += rows @ rows.T
+    return sums.astype(np.int64)
 
 
 def correlated(sums: Floats | Ints, pairs: Floats | Ints, mean: Floats, deviation: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 
 class Verdict(StrEnum):
@@ -86,12 +87,12 @@ class FeatureDrift:
     scores: Mapping[str, float] = field(default_factory=dict)
     detail: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict:
         """Return the verdict that comes first."""
         return min(self.verdicts, key=ORDER.index)
 
-    @property
+    @cached_property
     def changed(self) -> bool | None:
         """Return whether the feature has changed; None where that cannot be said."""
         return self.verdict.changed
