@@ -95,6 +95,22 @@ def dropped(signal: str) -> None:
     _lost.at(signal).add(1)
 
 
+def make_room(signal: str) -> None:
+    """Wait a moment where items come faster than they are sent, so that a queue need not drop them.
+
+    Only for an exporter that gets on: where nothing left meanwhile, nobody waits until something has.
+    """
+    for outlet in list(_outlets):
+        if outlet.signal == signal:
+            outlet.make_room()
+
+
+CROWDED, ROOMY = 0.75, 0.5
+"""Shares of a queue that are taken: where somebody waits, and until when."""
+MOMENT = 0.05
+"""Seconds for which somebody waits at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """How one signal gets out of this process."""
@@ -126,7 +142,7 @@ class Outlet:
     def __init__(self, inner: Any = None, make: Callable[[], Any] | None = None) -> None:
         self._make = make
         self._inner = inner if inner is not None or make is None else make()
-        self._failing = False
+        self._failing = self._stuck = False
         self.closed = self.last = False
         self.pending = 0
         self.lost = 0
@@ -142,6 +158,16 @@ class Outlet:
         waiting = self.pending + len(self.queue)
         return Passage(self.signal, self._failing, self.sent_at, waiting, lost, self.reason)
 
+    def make_room(self) -> None:
+        """Wait a moment where its queue is crowded, so that the thread that sends may go on."""
+        most = getattr(self.queue, "maxlen", None) or 0
+        if len(self.queue) <= CROWDED * most or self._failing or self._stuck or self.closed:
+            return
+        before, deadline = self.sent_at, time.monotonic() + MOMENT
+        while len(self.queue) > ROOMY * most and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self._stuck = self.sent_at == before
+
     @property
     def inner(self) -> Any:
         """Return the exporter inside."""
@@ -151,7 +177,7 @@ class Outlet:
 
     def renew(self) -> None:
         """Start afresh in a forked child: a connection, or a lock within it, may belong to the parent."""
-        self._failing = self.closed = self.last = False
+        self._failing = self._stuck = self.closed = self.last = False
         self.pending = self.lost = 0
         self.sent_at = None
         if self._make is not None:
@@ -180,7 +206,7 @@ class Outlet:
             halves_sent = [self.hand_over(half, self._count(half), **options) for half in halves]
             return all(halves_sent)
         if sent:
-            self.pending, self.sent_at = 0, time.time()
+            self.pending, self.sent_at, self._stuck = 0, time.time(), False
             _exported.at(self.signal).add(count)
             if self._failing:
                 self._failing = False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
 
-from otel_llmon import events, telemetry
+from otel_llmon import events, exporting, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.metering import values
 from otel_llmon.models import converting
@@ -27,6 +27,8 @@ PREDICTION = "llmon.prediction"
 OUTCOME = "llmon.prediction.outcome"
 ANOMALY = "llmon.prediction.anomaly"
 
+OFTEN = 64
+"""Records between two looks at whether they can be sent as fast as they come."""
 MOST_METADATA = 32
 """Keys of metadata that a record keeps."""
 SHORTEST_KEY = 8
@@ -108,6 +110,7 @@ class Records:
         self._common = {name: value for name, value in who.items() if value is not None} | {"sample_rate": self._rate}
         self._random = random.Random()  # noqa: S311  # the program's own generator stays as it was
         self.privacy = privacy
+        self._sent = 0
         self.any = sample_rate > 0
         """Whether any prediction has a record."""
 
@@ -134,6 +137,9 @@ class Records:
             body = {"event": name, "features": shown}
             if left_out:
                 fields["features_left_out"] = left_out
+        self._sent += 1
+        if not self._sent % OFTEN:
+            exporting.make_room("logs")
         events.send(telemetry.logger(), body, fields, SeverityNumber.INFO, "INFO", time.time_ns(), name)
 
 
