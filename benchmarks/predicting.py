@@ -1,7 +1,7 @@
 """A command of its own: predictions at a steady rate into a Collector, or by the million for their memory.
 
-`python -m benchmarks.predicting --rate 10000 --seconds 60` sends to OTEL_EXPORTER_OTLP_ENDPOINT; `--rows 10000000` keeps
-them here, and prints the memory as it goes.
+`python -m benchmarks.predicting --rate 10000 --seconds 60` sends to OTEL_EXPORTER_OTLP_ENDPOINT; `--rows 10000000`
+prints the memory as it goes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def by_the_million(rows: int) -> None:
     """Log rows of 100 features in batches, truths and ids among them; print the memory ten times."""
     llmon.configure("predicting")
     random = np.random.default_rng(1)
-    monitor = llmon.ModelMonitor("many", "1", llmon.Reference.fit(random.normal(size=(10_000, 100))), sample_rate=0.0001)
+    monitor = llmon.ModelMonitor(
+        "many", "1", llmon.Reference.fit(random.normal(size=(10_000, 100))), sample_rate=0.0001
+    )
     matrix, labels = random.normal(size=(1000, 100)), ["yes", "no"] * 500
     for number in range(0, rows, 1000):
         if not number % (rows // 10):

@@ -50,7 +50,7 @@ def test_a_mark_names_a_row_that_exists(printer):
 
 def test_every_metric_is_documented_once(printer):
     """Each row is one line of the page, with its unit and its description."""
-    lines = printer["FILES"]["docs/metrics.md"].splitlines()
+    lines = printer["FILES"]["docs/metrics.md"].partition("## Histogram edges")[0].splitlines()
     for row in semconv.rows():
         [line] = [line for line in lines if line.startswith(f"| `{row.name}` |")]
         assert f"`{row.unit}`" in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from otel_llmon.errors import SettingsError
@@ -23,7 +24,7 @@ class Waiting:
     def forget(self) -> None:
         """Wait for nothing, as a forked child does: its parent is who predicted."""
         self._lock = threading.RLock()
-        self._kept: dict[Any, Any] = {}
+        self._kept: OrderedDict[Any, Any] = OrderedDict()  # a dict finds its oldest by a walk past all that are gone
 
     def put(self, id: Any, prediction: Any) -> int:  # noqa: A002  # as everywhere here
         """Keep a prediction; return how many had to go, one of the same id among them."""
@@ -31,7 +32,7 @@ class Waiting:
             gone = int(self._kept.pop(id, None) is not None)
             self._kept[id] = prediction
             while len(self._kept) > self.most:
-                del self._kept[next(iter(self._kept))]
+                self._kept.popitem(last=False)
                 gone += 1
         return gone
 

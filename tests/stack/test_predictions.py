@@ -21,7 +21,9 @@ CONFIGURED = """
 """
 DATA = """
     chance = random.Random(7)
-    data = [(chance.choice("abc"), chance.choice("abc"), chance.random(), chance.expovariate(50)) for _ in range({many})]
+    def one():
+        return chance.choice("abc"), chance.choice("abc"), chance.random(), chance.expovariate(50)
+    data = [one() for _ in range({many})]
 """
 
 
@@ -36,9 +38,7 @@ def run(program, stack, service, source, many=MANY, **environ):
 def data(many=MANY):
     """What the programs above log: prediction, truth, confidence, duration."""
     chance = random.Random(7)
-    return [
-        (chance.choice("abc"), chance.choice("abc"), chance.random(), chance.expovariate(50)) for _ in range(many)
-    ]
+    return [(chance.choice("abc"), chance.choice("abc"), chance.random(), chance.expovariate(50)) for _ in range(many)]
 
 
 def counted(stack, service, event="llmon.prediction", what=""):
@@ -85,8 +85,10 @@ def test_latency_has_quantiles(many, stack):
     """Within the bucket of the true one."""
     durations = sorted(seconds for *_, seconds in data())
     for share in (0.5, 0.95, 0.99):
-        query = f'histogram_quantile({share}, sum by (le) (llmon_prediction_duration_seconds_bucket{{service_name="letters"}}))'
-        assert total(stack, query) == pytest.approx(durations[int(share * MANY)], rel=0.3)
+        buckets = 'sum by (le) (llmon_prediction_duration_seconds_bucket{service_name="letters"})'
+        assert total(stack, f"histogram_quantile({share}, {buckets})") == pytest.approx(
+            durations[int(share * MANY)], rel=0.3
+        )
 
 
 @pytest.mark.row("P5")
@@ -105,7 +107,7 @@ def test_a_truth_that_came_later_is_joined_by_its_id(many, stack):
 def test_accuracy_precision_recall_and_f1_come_from_the_counts(many, stack):
     """As docs/models.md writes the queries; equal to what the same data give."""
     wanted = confusion.quality(Counter((said, true) for said, true, *_ in data()))
-    of = '{service_name="letters"}'
+    of, counter = '{service_name="letters"}', "llmon_predictions_labeled_total"
     labeled = f"sum by (llmon_predicted, llmon_actual) (llmon_predictions_labeled_total{of})"
     found = {
         (series.labels["llmon_predicted"], series.labels["llmon_actual"]): series.value
@@ -113,11 +115,13 @@ def test_accuracy_precision_recall_and_f1_come_from_the_counts(many, stack):
     }
     assert found == Counter((said, true) for said, true, *_ in data())
     hits = " or ".join(
-        f'sum by (class) (label_replace(llmon_predictions_labeled_total{{service_name="letters",llmon_predicted="{name}",'
+        f'sum by (class) (label_replace({counter}{{service_name="letters",llmon_predicted="{name}",'
         f'llmon_actual="{name}"}}, "class", "{name}", "", ""))'
         for name in "abc"
     )
-    said = f'sum by (class) (label_replace(llmon_predictions_labeled_total{of}, "class", "$1", "llmon_predicted", "(.*)"))'
+    said = (
+        f'sum by (class) (label_replace(llmon_predictions_labeled_total{of}, "class", "$1", "llmon_predicted", "(.*)"))'
+    )
     true = f'sum by (class) (label_replace(llmon_predictions_labeled_total{of}, "class", "$1", "llmon_actual", "(.*)"))'
     for query, score in (
         (f"sum({hits}) / sum(llmon_predictions_labeled_total{of})", wanted.accuracy),
@@ -139,10 +143,7 @@ def test_what_is_predicted_how_often(many, stack):
 def test_the_share_of_unsure_predictions(many, stack):
     """Below one half, exactly: there is an edge."""
     of = 'service_name="letters"'
-    query = (
-        f'sum(llmon_prediction_confidence_bucket{{{of},le="0.5"}})'
-        f" / sum(llmon_prediction_confidence_count{{{of}}})"
-    )
+    query = f'sum(llmon_prediction_confidence_bucket{{{of},le="0.5"}}) / sum(llmon_prediction_confidence_count{{{of}}})'
     assert total(stack, query) == sum(proba <= 0.5 for _, _, proba, _ in data()) / MANY
 
 
@@ -170,7 +171,9 @@ def test_sampling_is_of_records_only(stack, program):
 @pytest.mark.row("P2")
 def test_batches_are_whole_when_a_program_is_ended_amid_them(stack, program):
     """By SIGTERM: what was logged before has arrived."""
-    source = CONFIGURED.format(service="ended") + """
+    source = (
+        CONFIGURED.format(service="ended")
+        + """
     reference = llmon.Reference.fit(np.random.default_rng(1).normal(size=(1000, 5)))
     monitor = llmon.ModelMonitor("letters", "1", reference)
     number = 0
@@ -180,6 +183,7 @@ def test_batches_are_whole_when_a_program_is_ended_amid_them(stack, program):
         print(number, flush=True)
         time.sleep(0.02)
     """
+    )
     with program.start(program.command(source), **stack.environ) as process:
         while (logged := int(process.stdout.readline())) < 2000:
             pass
@@ -204,7 +208,8 @@ def test_anomalies_plain_values_and_no_private_ones(stack, program):
     )
     for _ in range(499):
         monitor.log({"age": chance.normal(40, 10)}, np.str_("yes"), proba=np.float32(0.5))
-    row = {"age": np.int64(4000), "email": "a@example.org", "note": "private", "at": np.datetime64("2026-01-02T03:04:05")}
+    row = {"age": np.int64(4000), "email": "a@example.org", "note": "private"}
+    row["at"] = np.datetime64("2026-01-02T03:04:05")
     monitor.log(row, np.str_("yes"), id="odd")
     """
     run(program, stack, "odd", source)
@@ -234,6 +239,8 @@ def test_ten_thousand_a_second_arrive(stack, program):
     print(time.perf_counter() - began)
     """
     done = run(program, stack, "fast", source, many=1)
-    assert until(lambda: total(stack, 'sum(llmon_predictions_total{service_name="fast"})') == seconds * rate), done.stderr
+    assert until(lambda: total(stack, 'sum(llmon_predictions_total{service_name="fast"})') == seconds * rate), (
+        done.stderr
+    )
     assert until(lambda: counted(stack, "fast") == seconds * rate), done.stderr
     assert "not sent" not in done.stderr
