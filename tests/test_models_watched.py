@@ -12,6 +12,7 @@ import pytest
 
 from otel_llmon import ModelMonitor, Reference, telemetry
 from otel_llmon.adapters.predictions import Prediction, prediction
+from otel_llmon.models.rows import Rows
 from otel_llmon.semconv import attributes as key
 
 
@@ -217,6 +218,33 @@ def test_rows_that_wait_are_handed_over_at_a_collection(recorder, reference):
     rows = [point for point in recorder.points()["llmon.drift.bin.rows"] if key.BIN_NEXT not in point.attributes]
     assert {point.value for point in rows} == {3}
     assert recorder.value("llmon.quality.rows", {key.MODEL: "churn", key.MODEL_VERSION: "1"}) == 3
+
+
+def test_who_flushes_waits_for_what_another_thread_hands_over(reference):
+    """Else a report, or the last collection, would miss rows that are neither here nor there."""
+    begun, go_on, done = (threading.Event() for _ in range(3))
+
+    class Slow:
+        rows = 0
+
+        def add(self, table):
+            begun.set()
+            go_on.wait(20)
+            self.rows += len(table["f0"])
+
+    slow = Slow()
+    rows = Rows(reference, [slow])
+    rows.add(dict.fromkeys(reference.numeric, 0.5))
+    first = threading.Thread(target=rows.flush)
+    second = threading.Thread(target=lambda: (rows.flush(), done.set()))
+    first.start()
+    assert begun.wait(20)
+    second.start()
+    assert not done.wait(0.1)
+    go_on.set()
+    first.join()
+    second.join()
+    assert slow.rows == 1
 
 
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)"], ids=["exit", "SIGTERM"])

@@ -56,7 +56,7 @@ class Rows:
 
     def forget(self) -> None:
         """Hold nothing, as a forked child does: its parent hands over what it took."""
-        self._lock = threading.RLock()
+        self._lock, self._handing = threading.RLock(), threading.RLock()
         self._numbers = array("d")
         self._rows: list[Mapping[Any, Any]] = []
         self._tables: list[Mapping[str, Column]] = []
@@ -138,7 +138,11 @@ class Rows:
         return [(place, each) for place, each in found if each is not None]
 
     def flush(self) -> None:
-        """Hand over what there is."""
+        """Hand over what there is; what another thread hands over now has arrived when this returns."""
+        with self._handing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             numbers, self._numbers = self._numbers, array("d")
             rows, self._rows = self._rows, []
