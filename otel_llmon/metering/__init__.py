@@ -46,7 +46,6 @@ class Reading(NamedTuple):
 Source = Callable[[], Iterable[Reading]]
 SeriesT = TypeVar("SeriesT", bound=Series[Any])
 FoundT = TypeVar("FoundT")
-PointT = TypeVar("PointT")
 
 
 class Instrument(Generic[SeriesT]):
@@ -64,6 +63,8 @@ class Instrument(Generic[SeriesT]):
         self.memo: dict[Any, Any] = {}
         """What an emitter looked up before; forgotten with the series. `remember` bounds it."""
         self._told: set[str] = set()
+        floor = 0 if row.kind == "counter" else -values.LIMIT
+        self._bounds = floor, values.LIMIT, float(floor), float(values.LIMIT)
         keys = row.attributes
         self._key: Callable[[Any], Any] = itemgetter(*keys) if len(keys) > 1 else self._only_key
         self._overflow: SeriesT | None = None
@@ -176,7 +177,7 @@ class Instrument(Generic[SeriesT]):
             value = series.read()  # type: ignore[attr-defined]  # every kind with observations has it
             if value is not None:
                 found.append(Observation(values.fitting(value), series.attributes))
-        return found + self.read_sources(Observation)
+        return found + self.read_sources()
 
     def observe_shard(self, shard: int) -> list[Observation]:
         """Return what one shard reports: the first asks for all, the SDK calls the others right after it."""
@@ -187,31 +188,27 @@ class Instrument(Generic[SeriesT]):
             self._held = []
         return held[shard * cap : (shard + 1) * cap]
 
-    def read_sources(self, make: Callable[[float, Mapping[str, Any]], PointT]) -> list[PointT]:
-        """Return what `make` makes of each value that sources report, and of its attributes."""
-        readings = (reading for source in list(self.sources.values()) for reading in source())
-        return self.checked(readings, make)
+    def read_sources(self) -> list[Observation]:
+        """Return what sources report, as the SDK asks for it."""
+        readings = [reading for source in list(self.sources.values()) for reading in source()]
+        return [Observation(value, attributes) for _, value, attributes in self.checked(readings)]
 
-    def checked(self, readings: Iterable[Reading], make: Callable[[float, Mapping[str, Any]], PointT]) -> list[PointT]:
-        """Return what `make` makes of each reading that can be exported; the others are refused and counted."""
-        found: list[PointT] = []
-        floor = 0.0 if self.row.kind == "counter" else -cells.LARGEST
-        for _, value, attributes in readings:
-            if value.__class__ is float and floor <= value <= cells.LARGEST:  # most are
-                found.append(make(value, attributes))
-            elif (number := self._checked(value)) is not None:
-                found.append(make(values.fitting(number), attributes))
-        most = self.row.cap * self.row.shards
-        if len(found) > most:
-            self._tell("attributes", "%s: more than %s readings, the rest is left out", most)
-        return found[:most]
+    def checked(self, readings: Sequence[Reading]) -> Sequence[Reading]:
+        """Return the readings that can be exported; the others are refused and counted."""
+        floor, limit, least, most = self._bounds
+        for _, value, _ in readings:
+            kind = value.__class__  # each is compared with its own kind, which is the cheaper one
+            if not ((kind is int and floor <= value < limit) or (kind is float and least <= value < most)):
+                readings = [fit for reading in readings if (fit := self._checked(reading)) is not None]
+                break
+        room = self.row.cap * self.row.shards
+        if len(readings) > room:
+            self._tell("attributes", "%s: more than %s readings, the rest is left out", room)
+        return readings[:room]
 
-    def _checked(self, value: Any) -> float | None:
-        kind = value.__class__
-        floor = 0 if self.row.kind == "counter" else -cells.LARGEST
-        if (kind is int or kind is float) and floor <= value <= cells.LARGEST:
-            return value  # type: ignore[no-any-return]
-        return self.refuse(value)
+    def _checked(self, reading: Reading) -> Reading | None:
+        number = self.refuse(reading.value)
+        return None if number is None else reading._replace(value=values.fitting(number))
 
 
 class Counter(Instrument[CountSeries]):

@@ -51,24 +51,17 @@ class Points:
     def readings(self) -> list[Metric]:
         """Return what sources report, where the SDK does not see it: cumulative, as `takes_readings` says."""
         now = time.time_ns()
+        starts = {origin: self._began(origin) for origin in ("start", "process", "boot")}
         found = []
         for instrument, readings in metering.handed_over():
-            row = instrument.row
-            start = None if row.kind == "gauge" else self._began(row.since)
-
-            def point(value: float, attributes: Any, start: int | None = start) -> NumberDataPoint:
-                made = object.__new__(NumberDataPoint)  # its constructor's own guard takes most of the time
-                fields = made.__dict__
-                fields["attributes"], fields["value"] = attributes, value
-                fields["start_time_unix_nano"], fields["time_unix_nano"] = start, now
-                fields["exemplars"] = []
-                return made
-
-            if points := instrument.checked(readings, point):
-                metric = object.__new__(Metric)  # likewise
-                metric.__dict__.update(
-                    name=row.name, description=row.description, unit=row.unit, data=_data(row.kind, points)
-                )
+            if told := instrument.checked(readings):
+                row = instrument.row
+                start = None if row.kind == "gauge" else starts[row.since]
+                points = [_number(attributes, value, start, now) for _, value, attributes in told]
+                metric = object.__new__(Metric)  # as in _number()
+                about = metric.__dict__
+                about["name"], about["description"], about["unit"] = row.name, row.description, row.unit
+                about["data"] = _data(row.kind, points)
                 found.append(metric)
         return found
 
@@ -153,6 +146,15 @@ class Points:
             flags=0,
             **common,
         )
+
+
+def _number(attributes: Any, value: float, start: int | None, now: int) -> NumberDataPoint:
+    made = object.__new__(NumberDataPoint)  # its constructor guards each field, which takes most of the time
+    fields = made.__dict__
+    fields["attributes"], fields["value"] = attributes, value
+    fields["start_time_unix_nano"], fields["time_unix_nano"] = start, now
+    fields["exemplars"] = []
+    return made
 
 
 @functools.cache

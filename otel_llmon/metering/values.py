@@ -10,7 +10,9 @@ from otel_llmon.metering.cells import LARGEST_INT
 LONGEST = 256
 """Characters of an attribute value that a metric keeps; every series holds its values for good."""
 
-_LIMIT = 2**63
+LIMIT = 2**63
+"""What integers are less than in OTLP."""
+
 _SENT = (bool, float, int, type(None))
 
 
@@ -23,7 +25,7 @@ def plain(value: Any, longest: int = LONGEST) -> Any:
         except Exception:  # as in text()
             return f"<{kind.__name__}>"
         kind = value.__class__
-    if kind in _SENT and (kind is not int or -_LIMIT <= value < _LIMIT):
+    if kind in _SENT and (kind is not int or -LIMIT <= value < LIMIT):
         return value
     return text(value, longest)
 
@@ -67,6 +69,6 @@ def shown(value: Any) -> str:
 
 def fitting(value: float) -> float:
     """Return a value that OTLP can carry: integers have 64 bits there, and one that has more fails the whole batch."""
-    if not isinstance(value, int) or -_LIMIT <= value < _LIMIT:
+    if not isinstance(value, int) or -LIMIT <= value < LIMIT:
         return value
     return math.copysign(min(abs(value), LARGEST_INT), value)

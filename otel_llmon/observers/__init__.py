@@ -166,7 +166,7 @@ class _Sampler:
         try:
             found: dict[str, list[Reading]] = {}
             for reading in source.observe():
-                name = reading.metric.name
+                name = reading[0].name
                 if name in found:
                     found[name].append(reading)
                 elif name in source.rows:

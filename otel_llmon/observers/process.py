@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from otel_llmon.metering import Reading
 from otel_llmon.observers import cgroup, sockets
-from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil, told
+from otel_llmon.observers.reading import LINUX, File, Group, Window, all_told, psutil, told
 from otel_llmon.observers.sockets import Connections
 from otel_llmon.semconv import process as rows
 from otel_llmon.semconv.attributes import CPU_MODE, DISK_DIRECTION, GC_GENERATION, PAGING_FAULT, PROCESS_SWITCH
@@ -24,6 +25,9 @@ if sys.platform != "win32":
     import resource
 
 MODES = ("user", "system")
+_COUNTED = ("collections", "collected", "uncollectable")
+"""What the garbage collector counts, in the order of Collector's fields."""
+
 _ROWS = (
     rows.PROCESS_CPU_TIME,
     rows.PROCESS_CPU_UTILIZATION,
@@ -82,19 +86,12 @@ def watch(
             owner = os.getpid()
             begun = clock() - _age(proc, process, linux=linux)
             window = Window(len(MODES), clock, begun)
-        found = _linux(proc, statm, io) if linux else _foreign(process)
-        elapsed, spent = window.since(found["cpu_time"])
+        times, found = _linux(proc, statm, io) if linux else _foreign(process)
+        elapsed, spent = window.since(times)
         whole = elapsed * cpus()
-        return Usage(
-            **found
-            | {
-                "cpu_time": dict(zip(MODES, found["cpu_time"], strict=True)),
-                "cpu_utilization": {mode: part / whole for mode, part in zip(MODES, spent, strict=True)}
-                if whole
-                else {},
-                "uptime": clock() - begun,
-            }
-        )
+        shares = [part / whole for part in spent] if whole else ()
+        cpu_time, utilization = (dict(zip(MODES, values, strict=False)) for values in (times, shares))
+        return Usage(cpu_time, utilization, uptime=clock() - begun, **found)
 
     return Group(_ROWS, read, _tell, [statm, io] if linux else [])
 
@@ -104,21 +101,15 @@ def watch_collector() -> Group[Collector]:
 
     def read() -> Collector:
         stats = gc.get_stats()
-        words = ("collections", "collected", "uncollectable")
-        return Collector(*(tuple(generation[word] for generation in stats) for word in words))
+        return Collector(*(tuple([one[word] for one in stats]) for word in _COUNTED))
 
     keys = [{GC_GENERATION: generation} for generation in range(len(gc.get_stats()))]
 
     def tell(collector: Collector) -> list[Reading]:
         return [
-            told((row, count, key))
-            for row, counts in (
-                (rows.GC_COLLECTIONS, collector.collections),
-                (rows.GC_COLLECTED, collector.collected),
-                (rows.GC_UNCOLLECTABLE, collector.uncollectable),
-            )
-            for key, count in zip(keys, counts, strict=True)
-            if count or row is not rows.GC_UNCOLLECTABLE
+            *all_told(repeat(rows.GC_COLLECTIONS), collector.collections, keys),
+            *all_told(repeat(rows.GC_COLLECTED), collector.collected, keys),
+            *(told for told in all_told(repeat(rows.GC_UNCOLLECTABLE), collector.uncollectable, keys) if told.value),
         ]
 
     return Group((rows.GC_COLLECTIONS, rows.GC_COLLECTED, rows.GC_UNCOLLECTABLE), read, tell)
@@ -144,12 +135,15 @@ class Process:
 SNAPSHOT = Process
 
 
-def _linux(proc: str, statm: File, io: File) -> dict[str, Any]:
+_Found = tuple[tuple[float, float], dict[str, Any]]
+"""CPU seconds in the order of MODES, and the other fields of Usage that are read."""
+
+
+def _linux(proc: str, statm: File, io: File) -> _Found:
     used = resource.getrusage(resource.RUSAGE_SELF)
     virtual, resident = statm.read().split(None, 2)[:2]
     disk = _disk_io(io)  # before files are counted, of which it opens one
-    return {
-        "cpu_time": (used.ru_utime, used.ru_stime),
+    return (used.ru_utime, used.ru_stime), {
         "memory": int(resident) * _PAGE,
         "virtual": int(virtual) * _PAGE,
         "threads": os.stat(f"{proc}/self/task").st_nlink - 2,  # noqa: PTH116  # a folder for each thread: adding them up is dearer
@@ -163,10 +157,11 @@ def _linux(proc: str, statm: File, io: File) -> dict[str, Any]:
 def _disk_io(io: File) -> dict[str, int]:
     """Return bytes from and to disks, of which getrusage() was seen to miss some; nothing where that is not shown."""
     try:
-        counted = dict(line.split(b": ") for line in io.read().splitlines())
+        words = io.read().split()
     except OSError:
         return {}
-    return {"read": int(counted[b"read_bytes"]), "write": int(counted[b"write_bytes"])}
+    counted = dict(zip(words[::2], words[1::2], strict=True))
+    return {"read": int(counted[b"read_bytes:"]), "write": int(counted[b"write_bytes:"])}
 
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -177,12 +172,11 @@ def _open_files(proc: str) -> int:
     return os.stat(f"{proc}/self/fd").st_size or len(os.listdir(f"{proc}/self/fd")) - 1  # noqa: PTH116, PTH208  # as above
 
 
-def _foreign(process: Any) -> dict[str, Any]:
+def _foreign(process: Any) -> _Found:
     with process.oneshot():
         times, memory = process.cpu_times(), process.memory_info()
         switches = process.num_ctx_switches()
-        return {
-            "cpu_time": (times.user, times.system),
+        return (times.user, times.system), {
             "memory": memory.rss,
             "virtual": memory.vms,
             "threads": process.num_threads(),
@@ -209,8 +203,9 @@ def _age(proc: str, process: Any, *, linux: bool) -> float:
     return max(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
 
 
-def _keys(key: str, *names: str) -> dict[str, dict[str, str]]:
-    return {name: {key: name} for name in names}
+def _keys(key: str, *names: str) -> list[dict[str, str]]:
+    """Return the attributes of values in the order of `names`, as a Usage has them."""
+    return [{key: name} for name in names]
 
 
 _MODE = _keys(CPU_MODE, *MODES)
@@ -221,22 +216,19 @@ _DIRECTION = _keys(DISK_DIRECTION, "read", "write")
 
 def _tell(usage: Usage) -> list[Reading]:
     found = [
-        told((row, value, keys[name]))
-        for row, keys, values in (
-            (rows.PROCESS_CPU_TIME, _MODE, usage.cpu_time),
-            (rows.PROCESS_CPU_UTILIZATION, _MODE, usage.cpu_utilization),
-            (rows.PROCESS_SWITCHES, _SWITCH, usage.switches),
-            (rows.PROCESS_FAULTS, _FAULT, usage.faults),
-            (rows.PROCESS_DISK_IO, _DIRECTION, usage.disk_io),
-        )
-        for name, value in values.items()
-    ]
-    if usage.files is not None:
-        found.append(told((rows.PROCESS_FILES, usage.files, {})))
-    return [
-        *found,
         told((rows.PROCESS_MEMORY_USAGE, usage.memory, {})),
         told((rows.PROCESS_MEMORY_VIRTUAL, usage.virtual, {})),
         told((rows.PROCESS_THREADS, usage.threads, {})),
         told((rows.PROCESS_UPTIME, usage.uptime, {})),
     ]
+    if usage.files is not None:
+        found.append(told((rows.PROCESS_FILES, usage.files, {})))
+    for row, values, keys in (
+        (rows.PROCESS_CPU_TIME, usage.cpu_time, _MODE),
+        (rows.PROCESS_CPU_UTILIZATION, usage.cpu_utilization, _MODE),
+        (rows.PROCESS_SWITCHES, usage.switches, _SWITCH),
+        (rows.PROCESS_FAULTS, usage.faults, _FAULT),
+        (rows.PROCESS_DISK_IO, usage.disk_io, _DIRECTION),
+    ):
+        found += all_told(repeat(row), values.values(), keys)
+    return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, Window, psutil, told
+from otel_llmon.observers.reading import LINUX, File, Group, Window, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import CPU_MODE, CPU_NUMBER, WINDOW
 
@@ -17,9 +18,13 @@ MODES = ("user", "nice", "system", "idle", "iowait", "interrupt", "steal")
 """What does not overlap; the kernel's irq and softirq are upstream's `interrupt`, and guests are in `user`."""
 
 WINDOWS = ("1m", "5m", "15m")
-_WINDOW = {window: {WINDOW: window} for window in WINDOWS}
+_WINDOWS = [{WINDOW: window} for window in WINDOWS]
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _MODES: list[dict[str, Any]] = [{CPU_MODE: mode} for mode in MODES]
+_ROWS = (rows.CPU_TIME, rows.CPU_UTILIZATION, rows.CPU_COUNT, rows.CPU_PHYSICAL_COUNT)
+
+_Numbers = tuple[Sequence[float], Sequence[float]]
+"""Seconds in the order of MODES, and their shares of the last window, which are empty where it has no length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,19 @@ def watch(proc: str = "/proc", *, linux: bool = LINUX, clock: Callable[[], float
     file = File(f"{proc}/stat")
     window = Window(len(MODES), clock, float("-inf"))
     logical, physical = os.cpu_count(), _cores()
+    counts = _counts(logical, physical)
 
-    def read() -> CPU:
+    def read() -> _Numbers:
         times = _ticks(file.read().split(b"\n", 1)[0]) if linux else _foreign()
-        return _cpu(times, window, logical, physical)
+        return times, _shares(times, window)
 
-    kinds = (rows.CPU_TIME, rows.CPU_UTILIZATION, rows.CPU_COUNT, rows.CPU_PHYSICAL_COUNT)
-    return Group(kinds, read, _tell, [file] if linux else [])
+    def tell(numbers: _Numbers) -> list[Reading]:
+        return _told(numbers, _MODES) + counts
+
+    def shape(numbers: _Numbers) -> CPU:
+        return _cpu(numbers, logical, physical)
+
+    return Group(_ROWS, read, tell, [file] if linux else [], shape)
 
 
 def watch_each(
@@ -66,26 +77,27 @@ def watch_each(
     """Return the group of each CPU by itself, which stands in the place of all together."""
     file = File(f"{proc}/stat", 1 << 14)
     windows: dict[int, Window] = {}
+    keys: dict[int, list[dict[str, Any]]] = {}
     logical, physical = os.cpu_count(), _cores()
+    counts = _counts(logical, physical)
 
-    def read() -> tuple[CPU, ...]:
+    def read() -> dict[int, _Numbers]:
         found = _each(file.read()) if linux else dict(enumerate(_foreign_each()))
         for number in found.keys() - windows.keys():
             windows[number] = Window(len(MODES), clock, float("-inf"))
-        return tuple(_cpu(times, windows[number], logical, physical, number) for number, times in found.items())
+            keys[number] = [{CPU_MODE: mode, CPU_NUMBER: number} for mode in MODES]
+        return {number: (times, _shares(times, windows[number])) for number, times in found.items()}
 
-    keys: dict[int | None, list[dict[str, Any]]] = {}
-
-    def tell(cpus: tuple[CPU, ...]) -> list[Reading]:
-        found = _counts(cpus[0]) if cpus else []
-        for cpu in cpus:
-            if cpu.number not in keys:
-                keys[cpu.number] = [{CPU_MODE: mode, CPU_NUMBER: cpu.number} for mode in MODES]
-            found += _shares(cpu, keys[cpu.number])
+    def tell(cpus: dict[int, _Numbers]) -> list[Reading]:
+        found = list(counts)
+        for number, numbers in cpus.items():
+            found += _told(numbers, keys[number])
         return found
 
-    kinds = (rows.CPU_TIME, rows.CPU_UTILIZATION, rows.CPU_COUNT, rows.CPU_PHYSICAL_COUNT)
-    return Group(kinds, read, tell, [file] if linux else [])
+    def shape(cpus: dict[int, _Numbers]) -> tuple[CPU, ...]:
+        return tuple(_cpu(numbers, logical, physical, number) for number, numbers in cpus.items())
+
+    return Group(_ROWS, read, tell, [file] if linux else [], shape)
 
 
 def watch_load(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Load]:
@@ -97,46 +109,42 @@ def watch_load(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Load]:
         return Load(dict(zip(WINDOWS, average, strict=True)))
 
     def tell(load: Load) -> list[Reading]:
-        return [told((rows.LOAD_AVERAGE, tasks, _WINDOW[window])) for window, tasks in load.average.items()]
+        return all_told(repeat(rows.LOAD_AVERAGE), load.average.values(), _WINDOWS)
 
     return Group((rows.LOAD_AVERAGE,), read, tell, [file] if linux else [])
 
 
-def _cpu(
-    times: tuple[float, ...], window: Window, logical: int | None, physical: int | None, number: int | None = None
-) -> CPU:
+def _shares(times: Sequence[float], window: Window) -> Sequence[float]:
     _, spent = window.since(times)
     whole = sum(spent)
-    shares = {mode: part / whole for mode, part in zip(MODES, spent, strict=True)} if whole else {}
-    return CPU(dict(zip(MODES, times, strict=True)), shares, logical, physical, number)
+    return [part / whole for part in spent] if whole else ()
 
 
-def _tell(cpu: CPU) -> list[Reading]:
-    return _shares(cpu, _MODES) + _counts(cpu)
+def _cpu(numbers: _Numbers, logical: int | None, physical: int | None, number: int | None = None) -> CPU:
+    times, shares = (dict(zip(MODES, values, strict=False)) for values in numbers)
+    return CPU(times, shares, logical, physical, number)
 
 
-def _shares(cpu: CPU, keys: list[dict[str, Any]]) -> list[Reading]:
-    """Return the readings by mode; both mappings are in the order of MODES, as `keys` are, or empty."""
-    found = [told((rows.CPU_TIME, value, key)) for value, key in zip(cpu.time.values(), keys, strict=False)]
-    return found + [
-        told((rows.CPU_UTILIZATION, value, key)) for value, key in zip(cpu.utilization.values(), keys, strict=False)
-    ]
+def _told(numbers: _Numbers, keys: list[dict[str, Any]]) -> list[Reading]:
+    times, shares = numbers
+    return all_told(repeat(rows.CPU_TIME), times, keys) + all_told(repeat(rows.CPU_UTILIZATION), shares, keys)
 
 
-def _counts(cpu: CPU) -> list[Reading]:
-    counts = ((rows.CPU_COUNT, cpu.logical_count), (rows.CPU_PHYSICAL_COUNT, cpu.physical_count))
-    return [told((row, count, {})) for row, count in counts if count is not None]
+def _counts(logical: int | None, physical: int | None) -> list[Reading]:
+    counts = ((rows.CPU_COUNT, logical), (rows.CPU_PHYSICAL_COUNT, physical))
+    return [Reading(row, count) for row, count in counts if count is not None]
 
 
 def _ticks(line: bytes) -> tuple[float, ...]:
     """Return the seconds of a line of /proc/stat, in the order of MODES; early kernels have no `steal`."""
-    user, nice, system, idle, iowait, irq, softirq, steal = [*map(int, line.split()[1:9]), 0][:8]
-    return tuple(ticks / _TICK for ticks in (user, nice, system, idle, iowait, irq + softirq, steal))
+    user, nice, system, idle, iowait, irq, softirq, steal = [*map(int, line.split(None, 9)[1:9]), 0][:8]
+    interrupt = irq + softirq
+    return user / _TICK, nice / _TICK, system / _TICK, idle / _TICK, iowait / _TICK, interrupt / _TICK, steal / _TICK
 
 
 def _each(text: bytes) -> dict[int, tuple[float, ...]]:
-    lines = text.split(b"\ncpu")[1:]
-    return {int(line.split(None, 1)[0]): _ticks(line.split(b"\n", 1)[0]) for line in lines}
+    lines = [line.split(b"\n", 1)[0] for line in text.split(b"\ncpu")[1:]]
+    return {int(line[: line.index(b" ")]): _ticks(line) for line in lines}
 
 
 def _foreign() -> tuple[float, ...]:

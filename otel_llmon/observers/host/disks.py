@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, psutil, told
+from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import DISK_DIRECTION, SYSTEM_DEVICE
 
@@ -18,6 +18,9 @@ SECTOR = 512
 
 _IMAGINED = ("loop", "ram", "zram")
 _ROWS = (rows.DISK_IO, rows.DISK_OPERATIONS, rows.DISK_IO_TIME)
+
+_Numbers = Sequence[float]
+"""In the order of Disk's fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +39,31 @@ class Disk:
 def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Group[Disk]:
     """Return the group of all disks together: the bytes."""
     every, files = _reader(proc, sys, linux=linux)
-    return Group((rows.DISK_IO,), lambda: _sum(every()), _bytes, files)
+
+    def read() -> _Numbers:
+        found = [*every().values()]
+        return found[0] if len(found) == 1 else [*map(sum, zip(*found, strict=True))]
+
+    def tell(numbers: _Numbers) -> list[Reading]:
+        return all_told(_EACH[:2], numbers, _keys(None))
+
+    return Group((rows.DISK_IO,), read, tell, files, lambda numbers: Disk(*numbers))
 
 
 def watch_each(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Group[tuple[Disk, ...]]:
     """Return the group of each disk by itself, which stands in the place of all together."""
     every, files = _reader(proc, sys, linux=linux)
 
-    def tell(disks: tuple[Disk, ...]) -> list[Reading]:
-        return [reading for disk in disks for reading in _tell(disk)]
+    def tell(disks: Mapping[str, _Numbers]) -> list[Reading]:
+        return [told for name, numbers in disks.items() for told in all_told(_EACH, numbers, _keys(name))]
 
-    return Group(_ROWS, every, tell, files)
+    def shape(disks: Mapping[str, _Numbers]) -> tuple[Disk, ...]:
+        return tuple(Disk(*numbers, name) for name, numbers in disks.items())
+
+    return Group(_ROWS, every, tell, files, shape)
 
 
-def _reader(proc: str, sys: str, *, linux: bool) -> tuple[Callable[[], tuple[Disk, ...]], list[File]]:
+def _reader(proc: str, sys: str, *, linux: bool) -> tuple[Callable[[], Mapping[str, _Numbers]], list[File]]:
     if not linux:
         return _foreign, []
     file, kinds = File(f"{proc}/diskstats"), Kinds(sys)
@@ -63,14 +77,14 @@ class Kinds:
         self._block = Path(sys, "block")
         self._known: dict[bytes, int] = {}
 
-    def whole(self, text: bytes) -> tuple[Disk, ...]:
-        """Return the disks of /proc/diskstats that count."""
-        lines = [line.split(None, 13) for line in text.splitlines()]
+    def whole(self, text: bytes) -> dict[str, _Numbers]:
+        """Return the numbers of the disks of /proc/diskstats that count."""
+        lines = [line.split(None, 3) for line in text.splitlines()]
         kinds = [self._kind(words[2]) for words in lines]
         best = max(kinds, default=0)
         if not best:
             raise NoDataError("no disks")
-        return tuple(_parsed(words) for words, kind in zip(lines, kinds, strict=True) if kind == best)
+        return {words[2].decode(): _parsed(words[3]) for words, kind in zip(lines, kinds, strict=True) if kind == best}
 
     def _kind(self, word: bytes) -> int:
         if word not in self._known:
@@ -81,53 +95,31 @@ class Kinds:
         return self._known[word]
 
 
-def _parsed(words: list[bytes]) -> Disk:
-    reads, read, writes, written, busy = (int(words[index]) for index in (3, 5, 7, 9, 12))
-    return Disk(read * SECTOR, written * SECTOR, reads, writes, busy / 1000, words[2].decode())
+def _parsed(text: bytes) -> _Numbers:
+    reads, _, read, _, writes, _, written, _, _, busy = map(int, text.split(None, 10)[:10])
+    return read * SECTOR, written * SECTOR, reads, writes, busy / 1000
 
 
-def _foreign() -> tuple[Disk, ...]:
+def _foreign() -> dict[str, _Numbers]:
     found = psutil().disk_io_counters(perdisk=True)
     if not found:
         raise NoDataError("no disks")
-    return tuple(
-        Disk(
+    return {
+        name: (
             disk.read_bytes, disk.write_bytes, disk.read_count, disk.write_count,
-            getattr(disk, "busy_time", disk.read_time + disk.write_time) / 1000, name,
+            getattr(disk, "busy_time", disk.read_time + disk.write_time) / 1000,
         )
         for name, disk in found.items()
-    )  # fmt: skip
+    }  # fmt: skip
 
 
-def _sum(disks: tuple[Disk, ...]) -> Disk:
-    if len(disks) == 1:
-        [one] = disks
-        return Disk(one.read, one.written, one.reads, one.writes, one.busy)
-    return Disk(
-        sum(disk.read for disk in disks),
-        sum(disk.written for disk in disks),
-        sum(disk.reads for disk in disks),
-        sum(disk.writes for disk in disks),
-        sum(disk.busy for disk in disks),
-    )
+_EACH = (rows.DISK_IO, rows.DISK_IO, rows.DISK_OPERATIONS, rows.DISK_OPERATIONS, rows.DISK_IO_TIME)
+"""The metrics of a disk's numbers."""
 
 
 @functools.lru_cache(maxsize=1024)
 def _keys(device: str | None) -> tuple[dict[str, str], ...]:
+    """Return the attributes of a disk's numbers."""
     which = {} if device is None else {SYSTEM_DEVICE: device}
-    return {DISK_DIRECTION: "read", **which}, {DISK_DIRECTION: "write", **which}, which
-
-
-def _bytes(disk: Disk) -> list[Reading]:
-    read, write, _ = _keys(disk.device)
-    return [told((rows.DISK_IO, disk.read, read)), told((rows.DISK_IO, disk.written, write))]
-
-
-def _tell(disk: Disk) -> list[Reading]:
-    read, write, device = _keys(disk.device)
-    return [
-        *_bytes(disk),
-        told((rows.DISK_OPERATIONS, disk.reads, read)),
-        told((rows.DISK_OPERATIONS, disk.writes, write)),
-        told((rows.DISK_IO_TIME, disk.busy, device)),
-    ]
+    read, written = ({DISK_DIRECTION: direction, **which} for direction in ("read", "write"))
+    return read, written, read, written, which

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, psutil, told
+from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil, told
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import PAGING_STATE, SYSTEM_MEMORY_STATE
 
-_FIELDS = re.compile(
-    rb"^(MemTotal|MemFree|MemAvailable|Buffers|Cached|SwapTotal|SwapFree|SReclaimable):\s+(\d+)", re.MULTILINE
-)
+_FIELDS = re.compile(rb"\n(MemTotal|MemFree|MemAvailable|Buffers|Cached|SwapTotal|SwapFree|SReclaimable): +(\d+)")
+"""It begins at a line's end, which is found in half the time that a beginning is."""
+
 _ROWS = (
     rows.MEMORY_USAGE,
     rows.MEMORY_UTILIZATION,
@@ -54,7 +55,7 @@ def watch(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Memory]:
 
 
 def _parsed(text: bytes) -> Memory:
-    found = {name: int(size) * 1024 for name, size in _FIELDS.findall(text)}
+    found = {name: int(size) * 1024 for name, size in _FIELDS.findall(b"\n" + text)}
     total, free, buffers = found[b"MemTotal"], found[b"MemFree"], found.get(b"Buffers", 0)
     cached = found.get(b"Cached", 0) + found.get(b"SReclaimable", 0)
     used = max(total - free - buffers - cached, 0)
@@ -80,16 +81,17 @@ def _swap(total: int, free: int) -> dict[str, int]:
 
 
 _STATE = {state: {SYSTEM_MEMORY_STATE: state} for state in ("used", "free", "cached", "buffers")}
-_SWAP = {state: {PAGING_STATE: state} for state in ("used", "free")}
+_SWAP = [{PAGING_STATE: state} for state in ("used", "free")]
 
 
 def _tell(memory: Memory) -> list[Reading]:
+    states = [_STATE[state] for state in memory.usage]
     found = [told((rows.MEMORY_LIMIT, memory.limit, {}))]
-    found += [told((rows.MEMORY_USAGE, size, _STATE[state])) for state, size in memory.usage.items()]
-    found += [told((rows.MEMORY_UTILIZATION, share, _STATE[state])) for state, share in memory.utilization.items()]
+    found += all_told(repeat(rows.MEMORY_USAGE), memory.usage.values(), states)
+    found += all_told(repeat(rows.MEMORY_UTILIZATION), memory.utilization.values(), states)
     if memory.available is not None:
         found.append(told((rows.MEMORY_AVAILABLE, memory.available, {})))
-    found += [told((rows.PAGING_USAGE, size, _SWAP[state])) for state, size in memory.swap.items()]
-    return found + [
-        told((rows.PAGING_UTILIZATION, share, _SWAP[state])) for state, share in memory.swap_utilization.items()
-    ]
+    if memory.swap:
+        found += all_told(repeat(rows.PAGING_USAGE), memory.swap.values(), _SWAP)
+        found += all_told(repeat(rows.PAGING_UTILIZATION), memory.swap_utilization.values(), _SWAP)
+    return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
 from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, psutil, told
+from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import NETWORK_DIRECTION, NETWORK_INTERFACE
 
@@ -46,31 +46,39 @@ def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Gro
             real[name] = Path(sys, "class/net", name, "device").exists()
         return real[name]
 
-    def read() -> Network:
+    def read() -> _Numbers:
         counted = [*every(is_real).values()] or [*every(lambda name: name not in ("lo", "lo0")).values()]
         if not counted:
             raise NoDataError("no network interface but loopback")
-        if len(counted) == 1:
-            return Network(counted[0].receive, counted[0].transmit)
-        return Network(_sum([one.receive for one in counted]), _sum([one.transmit for one in counted]))
+        return counted[0] if len(counted) == 1 else [*map(sum, zip(*counted, strict=True))]
 
-    def tell(network: Network) -> list[Reading]:
-        return [reading for reading in _tell(network) if reading.metric is not rows.NETWORK_PACKETS]
+    def tell(numbers: _Numbers) -> list[Reading]:
+        return [reading for reading in all_told(_EACH, numbers, _keys(None)) if reading[0] is not rows.NETWORK_PACKETS]
 
-    return Group((rows.NETWORK_IO, rows.NETWORK_ERRORS, rows.NETWORK_DROPPED), read, tell, files)
+    return Group((rows.NETWORK_IO, rows.NETWORK_ERRORS, rows.NETWORK_DROPPED), read, tell, files, _network)
 
 
 def watch_each(proc: str = "/proc", *, linux: bool = LINUX) -> Group[tuple[Network, ...]]:
     """Return the group of each interface by itself, loopback included, which stands in the place of all together."""
     every, files = _reader(proc, linux=linux)
 
-    def tell(interfaces: tuple[Network, ...]) -> list[Reading]:
-        return [reading for one in interfaces for reading in _tell(one)]
+    def tell(interfaces: Mapping[str, _Numbers]) -> list[Reading]:
+        return [told for name, numbers in interfaces.items() for told in all_told(_EACH, numbers, _keys(name))]
 
-    return Group(_ROWS, lambda: tuple(every(lambda _: True).values()), tell, files)
+    def shape(interfaces: Mapping[str, _Numbers]) -> tuple[Network, ...]:
+        return tuple(_network(numbers, name) for name, numbers in interfaces.items())
+
+    return Group(_ROWS, lambda: every(lambda _: True), tell, files, shape)
 
 
-_Every = Callable[[Callable[[str], bool]], Mapping[str, Network]]
+_Numbers = Sequence[int]
+"""What came, in the order of Traffic's fields, and what went."""
+
+_Every = Callable[[Callable[[str], bool]], Mapping[str, _Numbers]]
+
+
+def _network(numbers: _Numbers, interface: str | None = None) -> Network:
+    return Network(Traffic(*numbers[:4]), Traffic(*numbers[4:]), interface)
 
 
 def _reader(proc: str, *, linux: bool) -> tuple[_Every, list[File]]:
@@ -80,52 +88,34 @@ def _reader(proc: str, *, linux: bool) -> tuple[_Every, list[File]]:
     return lambda counts: _parsed(file.read(), counts), [file]
 
 
-def _parsed(text: bytes, counts: Callable[[str], bool]) -> dict[str, Network]:
+def _parsed(text: bytes, counts: Callable[[str], bool]) -> dict[str, _Numbers]:
     found = {}
-    for line in text.decode().splitlines()[2:]:
-        start, _, numbers = line.partition(":")
-        if counts(name := start.strip()):
-            inn, packets, bad, lost, _, _, _, _, out, sent, wrong, dropped = map(int, numbers.split(None, 12)[:12])
-            found[name] = Network(Traffic(inn, packets, bad, lost), Traffic(out, sent, wrong, dropped), name)
+    for line in text.splitlines()[2:]:
+        start, _, numbers = line.partition(b":")  # no name has one
+        if counts(name := start.strip().decode("utf-8", "replace")):
+            words = numbers.split(None, 12)
+            found[name] = [*map(int, words[:4] + words[8:12])]
     return found
 
 
-def _foreign(counts: Callable[[str], bool]) -> dict[str, Network]:
+def _foreign(counts: Callable[[str], bool]) -> dict[str, _Numbers]:
     return {
-        name: Network(
-            Traffic(one.bytes_recv, one.packets_recv, one.errin, one.dropin),
-            Traffic(one.bytes_sent, one.packets_sent, one.errout, one.dropout),
-            name,
+        name: (
+            one.bytes_recv, one.packets_recv, one.errin, one.dropin,
+            one.bytes_sent, one.packets_sent, one.errout, one.dropout,
         )
         for name, one in psutil().net_io_counters(pernic=True).items()
         if counts(name)
-    }
+    }  # fmt: skip
 
 
-def _sum(parts: list[Traffic]) -> Traffic:
-    return Traffic(
-        sum(part.bytes for part in parts),
-        sum(part.packets for part in parts),
-        sum(part.errors for part in parts),
-        sum(part.dropped for part in parts),
-    )
+_EACH = _ROWS + _ROWS
+"""The metrics of an interface's numbers."""
 
 
 @functools.lru_cache(maxsize=1024)
 def _keys(interface: str | None) -> tuple[dict[str, str], ...]:
+    """Return the attributes of an interface's numbers."""
     which = {} if interface is None else {NETWORK_INTERFACE: interface}
-    return {NETWORK_DIRECTION: "receive", **which}, {NETWORK_DIRECTION: "transmit", **which}
-
-
-def _tell(network: Network) -> list[Reading]:
-    receive, transmit = _keys(network.interface)
-    return _traffic(network.receive, receive) + _traffic(network.transmit, transmit)
-
-
-def _traffic(traffic: Traffic, key: dict[str, str]) -> list[Reading]:
-    return [
-        told((rows.NETWORK_IO, traffic.bytes, key)),
-        told((rows.NETWORK_PACKETS, traffic.packets, key)),
-        told((rows.NETWORK_ERRORS, traffic.errors, key)),
-        told((rows.NETWORK_DROPPED, traffic.dropped, key)),
-    ]
+    receive, transmit = ({NETWORK_DIRECTION: direction, **which} for direction in ("receive", "transmit"))
+    return (receive,) * len(_ROWS) + (transmit,) * len(_ROWS)
