@@ -289,6 +289,7 @@ class MetricExporter(Outlet, metrics_export.MetricExporter):
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Hand over what was collected, our histograms with it."""
         data = with_ours(metrics_data, self._points)
+        metering.catch_up()  # the collection is over
         sent = self.hand_over(data, 1, timeout_millis=timeout_millis, **kwargs)
         return MetricExportResult.SUCCESS if sent else MetricExportResult.FAILURE
 

@@ -386,10 +386,57 @@ def test_a_view_is_obeyed(provider_set, source):
 
 
 def test_an_instrument_with_readings_may_have_values_of_its_own(provider_set, source, rows):
-    """It goes through the SDK from then on, with both."""
+    """Both arrive."""
     reader = wrapped()
     provider_set(reader)
     metering.bind()
     source()
     metering.instrument_of(rows.gauge).set(9.0, {"a": "own"})
     assert told(reader)["llmon.test.gauge"] == [(9.0, {"a": "own"}), (0.5, ABOUT)]
+
+
+def test_what_is_counted_here_is_handed_over_too(provider_set, rows):
+    """Counters, gauges and what is there now: none goes through the SDK, which would take longer; each arrives once."""
+    reader = wrapped()
+    provider = provider_set(reader)
+    metering.bind()
+    metering.instrument_of(rows.counter).add(2, {"a": "x"})
+    metering.instrument_of(rows.gauge).set(0.5, {"a": "x"})
+    expected = {"llmon.test.counter": [(2, ABOUT)], "llmon.test.gauge": [(0.5, ABOUT)]}
+    assert told(reader) == expected
+    assert told(reader) == expected, "and again"
+    asked = {instrument.name for instrument in provider._measurement_consumer._async_instruments}
+    assert asked == {"llmon.self.series"}, "without which a reader would think that there is nothing to export"
+
+
+def test_a_plain_reader_that_comes_later_gets_what_is_counted_here(provider_set, rows):
+    """Also where no observer is read; from the export after on."""
+    ours, plain = wrapped(), InMemoryMetricReader()
+    provider = provider_set(ours)
+    if not hasattr(provider, "add_metric_reader"):
+        pytest.skip("this SDK takes no further readers")
+    metering.bind()
+    metering.instrument_of(rows.counter).add(2, {"a": "x"})
+    provider.add_metric_reader(plain)
+    expected = {"llmon.test.counter": [(2, ABOUT)]}
+    assert told(ours) == expected
+    assert told(plain) == expected
+    assert told(ours) == expected
+
+
+def test_a_source_that_fails_costs_its_own_metric(provider_set, rows, caplog):
+    """The others of that export arrive, and it is told once."""
+    reader = wrapped()
+    provider_set(reader)
+    metering.bind()
+    metering.instrument_of(rows.counter).add(2, {"a": "x"})
+
+    def fails():
+        raise OSError("gone")
+
+    metering.instrument_of(rows.gauge).sources["bad"] = fails
+    try:
+        assert told(reader) == told(reader) == {"llmon.test.counter": [(2, ABOUT)]}
+    finally:
+        del metering.instrument_of(rows.gauge).sources["bad"]
+    assert caplog.text.count("llmon.test.gauge: not reported: OSError: gone") == 1

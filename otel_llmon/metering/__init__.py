@@ -170,14 +170,20 @@ class Instrument(Generic[SeriesT]):
 
     def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
-        if self.sourced and _bound.whole:
+        if _bound.whole and self is not _anchor:
             return []
+        return [Observation(value, attributes) for _, value, attributes in self.readings()]
+
+    def readings(self) -> list[Reading]:
+        """Return what there is to export, in series and from sources."""
         found = []
         for series in self.all():
-            value = series.read()  # type: ignore[attr-defined]  # every kind with observations has it
+            value = series.read()  # type: ignore[attr-defined]  # every kind but histograms has it
             if value is not None:
-                found.append(Observation(values.fitting(value), series.attributes))
-        return found + self.read_sources()
+                found.append(Reading(self.row, values.fitting(value), series.attributes))
+        if self.sources:
+            found += self.checked([reading for source in list(self.sources.values()) for reading in source()])
+        return found
 
     def observe_shard(self, shard: int) -> list[Observation]:
         """Return what one shard reports: the first asks for all, the SDK calls the others right after it."""
@@ -187,11 +193,6 @@ class Instrument(Generic[SeriesT]):
         if shard == self.row.shards - 1:
             self._held = []
         return held[shard * cap : (shard + 1) * cap]
-
-    def read_sources(self) -> list[Observation]:
-        """Return what sources report, as the SDK asks for it."""
-        readings = [reading for source in list(self.sources.values()) for reading in source()]
-        return [Observation(value, attributes) for _, value, attributes in self.checked(readings)]
 
     def checked(self, readings: Sequence[Reading]) -> Sequence[Reading]:
         """Return the readings that can be exported; the others are refused and counted."""
@@ -251,10 +252,10 @@ class Presence(Instrument[Series[Any]]):
         self.present: dict[object, Series[Any]] = {}
         super().__init__(row, sourced=sourced)
 
-    def observe(self) -> list[Observation]:
-        """Return what the SDK asks for at collection."""
+    def readings(self) -> list[Reading]:
+        """Return how many there are."""
         counts = collections.Counter(self.present.copy().values())
-        return [Observation(counts[series], series.attributes) for series in self.all()]
+        return [Reading(self.row, counts[series], series.attributes) for series in self.all()]
 
     def restart(self) -> None:
         """Start again with nobody, as a forked child does."""
@@ -343,7 +344,7 @@ def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
     if isinstance(instrument, Histogram):
         instrument.route()
         return
-    instrument.created = not (instrument.sourced and _bound.whole)
+    instrument.created = not _bound.whole or instrument is _anchor
     if not instrument.created:  # an instrument of the SDK costs time at each collection, whether it has points or not
         return
     row = instrument.row
@@ -443,7 +444,7 @@ def catch_up() -> None:
     with _making:
         _bound.whole = _bound.possible
         for instrument in list(_instruments.values()):
-            if instrument.sourced and not instrument.created:
+            if not instrument.created:
                 _create(instrument, _bound.meter)
 
 
@@ -452,13 +453,21 @@ feeds: list[Feed] = []
 """Where to ask for the readings of all sources at once, by the names of their metrics."""
 
 
-def handed_over() -> Iterator[tuple[Instrument[Any], Sequence[Reading]]]:
-    """Yield what exporters take from us, and the SDK never sees."""
-    for feed in feeds if _bound.whole else ():
+def handed_over() -> Iterator[tuple[Metric, Sequence[Reading]]]:
+    """Yield what exporters take from us, and the SDK never sees, metric by metric."""
+    if not _bound.whole:
+        return
+    for instrument in list(_instruments.values()):
+        if not (instrument.sourced or instrument is _anchor or isinstance(instrument, Histogram)):
+            try:
+                yield instrument.row, instrument.readings()
+            except Exception as exc:  # a foreign source's own: the others are exported, as the SDK does it
+                instrument._tell("error", "%s: not reported: %s", f"{type(exc).__name__}: {exc}")
+    for feed in feeds:
         for name, readings in feed().items():
-            instrument = _instruments.get(name)
-            if instrument is not None and instrument.sourced:
-                yield instrument, readings
+            sourced = _instruments.get(name)
+            if sourced is not None and sourced.sourced:
+                yield sourced.row, sourced.checked(readings)
 
 
 def clear() -> None:
@@ -505,7 +514,9 @@ def _take_stock() -> list[Reading]:
     return [Reading(SELF_SERIES, sum(len(instrument.series) for instrument in list(_instruments.values())))]
 
 
-Gauge(SELF_SERIES).sources["series"] = _take_stock
+_anchor = Gauge(SELF_SERIES)
+"""What always goes through the SDK, which exports nothing, ours neither, where it has nothing itself."""
+_anchor.sources["series"] = _take_stock
 
 
 def _after_fork() -> None:

@@ -49,15 +49,14 @@ class Points:
         self._born = time.time_ns()
 
     def readings(self) -> list[Metric]:
-        """Return what sources report, where the SDK does not see it: cumulative, as `takes_readings` says."""
+        """Return what the SDK does not see: cumulative, as `takes_readings` says."""
         now = time.time_ns()
         starts = {origin: self._began(origin) for origin in ("start", "process", "boot")}
         found = []
-        for instrument, readings in metering.handed_over():
-            if told := instrument.checked(readings):
-                row = instrument.row
+        for row, readings in metering.handed_over():
+            if readings:
                 start = None if row.kind == "gauge" else starts[row.since]
-                points = [_number(attributes, value, start, now) for _, value, attributes in told]
+                points = [_number(attributes, value, start, now) for _, value, attributes in readings]
                 metric = object.__new__(Metric)  # as in _number()
                 about = metric.__dict__
                 about["name"], about["description"], about["unit"] = row.name, row.description, row.unit

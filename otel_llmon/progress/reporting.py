@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.metrics import Observation
 
 from otel_llmon import metering, telemetry
 from otel_llmon.context import where
@@ -35,10 +34,10 @@ CROWD = 64
 class _Items(metering.Counter):
     """The first of our instruments that a collection asks, so that the others are up to date."""
 
-    def observe(self) -> list[Observation]:
-        """Return what the SDK asks for at collection."""
+    def readings(self) -> list[metering.Reading]:
+        """Return what there is to export."""
         settle()
-        return super().observe()
+        return super().readings()
 
     def clear(self) -> None:
         """Forget every series; what was counted until now went to another provider."""
