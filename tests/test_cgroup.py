@@ -30,7 +30,10 @@ SECOND = {
     "sys/fs/cgroup/memory.peak": "500000000\n",
     "sys/fs/cgroup/memory.stat": "anon 1\nfile 2\ninactive_file 100000000\n",
     "sys/fs/cgroup/memory.events": "low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\n",
-    "sys/fs/cgroup/cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n",
+    "sys/fs/cgroup/cpu.pressure": (
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=125000\n"
+    ),
+    "sys/fs/cgroup/cgroup.events": "populated 1\nfrozen 0\n",
     "sys/fs/cgroup/memory.pressure": (
         "some avg10=0.00 avg60=0.00 avg300=0.00 total=500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n"
     ),
@@ -163,9 +166,18 @@ def test_pressure_is_of_version_2(tree, version):
     else:
         assert said(group) == {
             ("llmon.container.pressure", "cpu", "some"): 2.5,
+            ("llmon.container.pressure", "cpu", "full"): 0.125,
             ("llmon.container.pressure", "memory", "some"): 0.5,
             ("llmon.container.pressure", "memory", "full"): 0.25,
         }
+
+
+@pytest.mark.parametrize("version", ["2"], indirect=True)
+def test_what_the_kernel_writes_0_for_at_the_top_is_no_pressure(tree):
+    """Of a whole machine nobody can say that all its tasks wait for a CPU."""
+    told = said(cgroup.watch_pressure(tree({"sys/fs/cgroup/cgroup.events": None})))
+    assert ("llmon.container.pressure", "cpu", "full") not in told
+    assert ("llmon.container.pressure", "memory", "full") in told
 
 
 NESTED = {
@@ -191,6 +203,66 @@ def test_a_limit_further_up_is_met_by_the_use_up_there(tree, tmp_path):
     ours = said(group)
     assert ours["llmon.container.cpu.limit",] == 0.5
     assert ours["llmon.container.cpu.utilization",] == 0.5
+
+
+def apart(tmp_path: Path, cpu: str, cpuacct: str) -> str:
+    """Write version 1 with the two controllers apart, a group `job` of half a core in either; return the root."""
+    files = {
+        "proc/self/cgroup": f"2:cpuacct:{cpuacct}\n1:cpu:{cpu}\n",
+        "proc/self/mountinfo": "".join(
+            f"{number} 30 0:{number} / /sys/fs/cgroup/{name} rw - cgroup cgroup rw,{name}\n"
+            for number, name in ((32, "cpu"), (33, "cpuacct"))
+        ),
+        "sys/fs/cgroup/cpu/cpu.stat": "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n",
+        "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "50000\n",
+        "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000\n",
+        "sys/fs/cgroup/cpu/job/cpu.stat": "nr_periods 31\nnr_throttled 15\nthrottled_time 750000000\n",
+        "sys/fs/cgroup/cpuacct/cpuacct.usage": "9000000000\n",
+        "sys/fs/cgroup/cpuacct/cpuacct.stat": "user 600\nsystem 300\n",
+        "sys/fs/cgroup/cpuacct/job/cpuacct.usage": "2000000000\n",
+        "sys/fs/cgroup/cpuacct/job/cpuacct.stat": "user 150\nsystem 50\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return str(tmp_path)
+
+
+def test_a_limit_is_found_where_cpu_time_is_counted_in_another_group(tmp_path):
+    """What the machine uses is no use of this group: the limit is told, how much of it is used is not known."""
+    now = [0.0]
+    root = apart(tmp_path, "/job", "/")
+    group = cgroup.watch_cpu(root, clock=lambda: now[0])
+    said(group)
+    now[0] += 10
+    assert said(group) == {
+        ("llmon.container.cpu.limit",): 0.5,
+        ("llmon.container.cpu.periods",): 31,
+        ("llmon.container.cpu.throttled_periods",): 15,
+        ("llmon.container.cpu.throttled_time",): 0.75,
+    }
+    assert cgroup.limited(root)
+    assert cgroup.cpus(root) == 0.5
+
+
+def test_cpu_time_is_told_where_only_it_is_counted_in_a_group(tmp_path):
+    """Of that group, and not of the machine."""
+    root = apart(tmp_path, "/", "/job")
+    assert {key: value for key, value in said(cgroup.watch_cpu(root)).items() if "time" in key[0]} == {
+        ("container.cpu.time", "user"): 1.5,
+        ("container.cpu.time", "system"): 0.5,
+        ("llmon.container.cpu.throttled_time",): 0.0,
+    }
+
+
+def test_controllers_apart_with_the_same_group_are_one(tmp_path):
+    """Half a core, of which all is used."""
+    now = [0.0]
+    group = cgroup.watch_cpu(apart(tmp_path, "/job", "/job"), clock=lambda: now[0])
+    said(group)
+    now[0] += 10
+    (tmp_path / "sys/fs/cgroup/cpuacct/job/cpuacct.usage").write_text("7000000000\n")
+    assert said(group)["llmon.container.cpu.utilization",] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,10 @@ def watch_cpu(root: str = "/", *, clock: Callable[[], float] = time.monotonic) -
         if path != place.path:
             path, window = place.path, Window(1, clock)
         said = place.cpu()
-        elapsed, [spent] = window.since((said.total,))
-        share = spent / (elapsed * said.limit) if said.limit and elapsed >= SHORTEST else None
+        share = None
+        if said.total is not None:
+            elapsed, [spent] = window.since((said.total,))
+            share = spent / (elapsed * said.limit) if said.limit and elapsed >= SHORTEST else None
         modes = {"user": said.user, "system": said.system}
         times = {mode: seconds for mode, seconds in modes.items() if seconds is not None}
         return ContainerCPU(times, said.limit, share, said.periods, said.throttled_periods, said.throttled_time)

@@ -23,7 +23,7 @@ UNLIMITED = 1 << 62
 class Said(NamedTuple):
     """What the files of a group say of its CPU, in seconds; None where they say nothing."""
 
-    total: float
+    total: float | None
     user: float | None
     system: float | None
     limit: float | None
@@ -151,6 +151,8 @@ class Place:
                 for line in self._read(f"{resource}.pressure").splitlines():
                     kind, *_, total = line.split()
                     found[resource, kind.decode()] = int(total.removeprefix(b"total=")) / 1e6
+        if not (self._folder / "cgroup.events").exists():  # the topmost: the kernel writes 0 for what makes no sense there
+            found.pop(("cpu", "full"), None)
         return found
 
 
@@ -191,16 +193,22 @@ class Second(Place):
 
 
 class First(Place):
-    """A group of version 1; `times` is where CPU time is counted, which may be a hierarchy of its own."""
+    """A group of version 1. CPU time is counted by another controller, where the process may be in another group.
 
-    def __init__(self, folder: Path, times: Path | None = None) -> None:
+    `own` is that one, and `same` the one that holds whom this one holds: only its time counts against a limit here.
+    """
+
+    def __init__(self, folder: Path, same: Path | None = None, own: Path | None = None) -> None:
         super().__init__(folder)
-        self._times = Place(times or folder)
+        self._own = Place(own or folder)
+        self._same = None if same is None else self._own if same == own else Place(same)
 
     def forget(self) -> None:
         """Open every file again at the next reading."""
         super().forget()
-        self._times.forget()
+        self._own.forget()
+        if self._same is not None:
+            self._same.forget()
 
     def cpu_limit(self) -> float | None:
         """Return the quota over the period; -1 is no quota."""
@@ -214,13 +222,15 @@ class First(Place):
 
     def cpu(self) -> Said:
         """Return what `cpuacct.usage`, `cpuacct.stat` and `cpu.stat` say."""
-        modes, stat = self._times._maybe("cpuacct.stat"), self._maybe("cpu.stat")
+        limit, stat = self.cpu_limit(), self._maybe("cpu.stat")
+        times = self._own if limit is None else self._same
+        modes = times._maybe("cpuacct.stat") if times else {}
         user, system, throttled = (modes.get(b"user"), modes.get(b"system"), stat.get(b"throttled_time"))
         return Said(
-            int(self._times._read("cpuacct.usage")) / 1e9,
+            int(times._read("cpuacct.usage")) / 1e9 if times else None,
             None if user is None else user / TICKS,
             None if system is None else system / TICKS,
-            self.cpu_limit(),
+            limit,
             stat.get(b"nr_periods"),
             stat.get(b"nr_throttled"),
             None if throttled is None else throttled / 1e9,
@@ -245,9 +255,10 @@ def places(controller: str, root: str = "/") -> Sequence[Place]:
         return [Second(folder) for folder in found.folders]
     if controller != "cpu":
         return [First(folder) for folder in found.folders]
-    times = branch("cpuacct", root).folders
-    # the same depth is the same group, unless somebody moved the process in one hierarchy only
-    return [First(folder, time) for folder, time in zip(reversed(found.folders), reversed(times), strict=False)][::-1]
+    times = branch("cpuacct", root)
+    here = {folder.relative_to(times.folders[-1]): folder for folder in times.folders}
+    same = [here.get(folder.relative_to(found.folders[-1])) for folder in found.folders]
+    return [First(folder, time, times.folders[0]) for folder, time in zip(found.folders, same, strict=True)]
 
 
 def tightest(controller: str, root: str = "/") -> Place:
