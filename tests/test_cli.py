@@ -18,6 +18,8 @@ from processes import BIN
 from otel_llmon import cli, observers, semconv
 from otel_llmon.cli import _commands
 from otel_llmon.cli.observe import shown
+from otel_llmon.semconv import gpu
+from otel_llmon.semconv.host import MEMORY_LIMIT, MEMORY_UTILIZATION
 from otel_llmon.errors import NoDataError
 from otel_llmon.semconv import events
 from otel_llmon.settings import Settings
@@ -161,7 +163,7 @@ def test_observe_prints_one_sample_of_everything(llmon):
     assert header == ["metric", "value", "of", "source"]
     told = {(metric, of): value for metric, value, of, _ in lines}
     assert told["system.cpu.logical.count", ""] == f"{os.cpu_count()} cpu"
-    assert told["system.memory.limit", ""] == shown(psutil.virtual_memory().total, "By")
+    assert told["system.memory.limit", ""] == shown(psutil.virtual_memory().total, MEMORY_LIMIT)
     assert told["process.thread.count", ""].endswith(" thread")
     assert {source.partition(".")[0] for *_, source in lines} >= {*observers.OBSERVERS} - {"efficiency"}
 
@@ -179,6 +181,30 @@ def test_observe_takes_names_and_tells_programs(llmon):
         "unit": "By",
         "attributes": {},
     }
+
+
+def test_observe_takes_names_as_the_setting_does(llmon):
+    """With commas between them."""
+    code, out, _ = llmon("observe", "host.load, host.memory", "process.gc,", "--json", "--over", "0")
+    assert (code, out) == (1, "")
+    code, out, _ = llmon("observe", "host.load, host.memory", "process.gc", "--json", "--over", "0")
+    assert code == 0
+    assert [one["source"] for one in json.loads(out)] == ["host.load", "host.memory", "process.gc"]
+
+
+@pytest.mark.parametrize("over", ["nan", "inf", "-1", "1e12"])
+def test_observe_waits_for_a_time_that_comes(llmon, over):
+    """What is no such time is an error of one line."""
+    code, out, err = llmon("observe", "process.gc", "--over", over)
+    assert (code, out) == (1, "")
+    assert err == f"llmon: --over {float(over):g}: expected seconds from 0 to 86400\n"
+
+
+def test_a_yes_or_no_is_no_share():
+    """Neither of a state nor of a cause there is a percentage."""
+    assert shown(0.25, MEMORY_UTILIZATION) == "25.0 %"
+    assert [shown(value, gpu.GPU_AVAILABLE) for value in (0, 1)] == ["0", "1"]
+    assert shown(1, gpu.HW_STATUS) == shown(1, gpu.GPU_THROTTLE) == "1"
 
 
 def test_observe_goes_on_where_one_source_fails(llmon, monkeypatch):

@@ -594,6 +594,8 @@ def test_a_snapshot_needs_nothing_attached(sampler):
     assert now.gpu is None
     with pytest.raises(SettingsError, match=r"snapshot\('hosts'\): expected one of"):
         snapshot("hosts")
+    with pytest.raises(SettingsError, match=r"snapshot\(\['host'\]\): expected one of"):
+        snapshot(["host"])
 
 
 @pytest.mark.row("C1")

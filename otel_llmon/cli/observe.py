@@ -10,9 +10,16 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from otel_llmon.cli._output import as_json, as_table
-from otel_llmon.errors import NoDataError
+from otel_llmon.errors import NoDataError, SettingsError
 from otel_llmon.metering import Reading
 from otel_llmon.observers.sources import Made, bare, everything, sources
+from otel_llmon.semconv import Metric
+
+LONGEST = 86_400
+"""Seconds, at most, over which a sample is taken."""
+
+YES_OR_NO = ("{state}", "{reason}")
+"""Units of what is 1 or 0."""
 
 SILENT = "efficiency"
 """It tells of phases, of which this command has none."""
@@ -30,13 +37,16 @@ class _Said:
 def run(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Observers, or groups of them: host, host.memory. Default: all there are."),
+        typer.Argument(help="Observers, or groups of them: host host.memory, or host,host.memory. Default: all there are."),
     ] = None,
     over: Annotated[float, typer.Option(help="Seconds over which utilizations are taken.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="Print the readings for a program.")] = False,
 ) -> None:
     """Print one sample of everything that can be read here: machine, container, process, devices, checks."""
-    said = list(_sample(names or [name for name in everything() if name != SILENT], max(over, 0.0)))
+    if not 0 <= over <= LONGEST:
+        raise SettingsError(f"--over {over:g}: expected seconds from 0 to {LONGEST}")
+    wanted = [part.strip() for name in names or () for part in name.split(",")]
+    said = list(_sample(wanted or [name for name in everything() if name != SILENT], over))
     if json:
         as_json(
             [
@@ -90,19 +100,20 @@ def _plain(reading: Reading) -> dict[str, Any]:
 def _cells(said: _Said) -> Iterator[tuple[str, str, str, str]]:
     for reading in said.readings:
         of = ", ".join(str(value) for value in reading.attributes.values())
-        yield reading.metric.name, shown(reading.value, reading.metric.unit), of, said.source
+        yield reading.metric.name, shown(reading.value, reading.metric), of, said.source
     if not said.readings:
         yield "-", said.nothing or "nothing to say", "", said.source
 
 
-def shown(value: float, unit: str) -> str:
-    """Return a value as a person reads it."""
+def shown(value: float, row: Metric) -> str:
+    """Return a metric's value as a person reads it."""
+    unit = row.unit
     if unit == "By":
         for word, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
             if abs(value) >= size:
                 return f"{value / size:.2f} {word}"
         return f"{value:.0f} B"
-    if unit == "1":
+    if unit == "1" and row.kind == "gauge":  # else it is a state, as of `hw.status`
         return f"{value * 100:.1f} %"
     number = f"{value:.0f}" if value == int(value) else f"{value:.3f}"
-    return f"{number} {unit.strip('{}')}".strip()
+    return number if unit in ("1", *YES_OR_NO) else f"{number} {unit.strip('{}')}".strip()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from otel_llmon.errors import SettingsError
 from otel_llmon.observers import OBSERVERS, sampler
-from otel_llmon.observers.sources import AUTO, bare, sources, usual
+from otel_llmon.observers.sources import bare, sources, usual
 
 if TYPE_CHECKING:
+    from otel_llmon.metering import Reading
     from otel_llmon.observers.cgroup import Container
     from otel_llmon.observers.host import Host
     from otel_llmon.observers.process import Process
@@ -24,7 +25,8 @@ class Snapshot:
     host: Host | None = None
     process: Process | None = None
     cgroup: Container | None = None
-    gpu: Any = None
+    gpu: tuple[Reading, ...] | None = None
+    """Every reading of every GPU, with its `.metric.name`, `.value` and `.attributes`; None where there is no driver."""
 
 
 def snapshot(name: str | None = None) -> Any:
@@ -40,7 +42,7 @@ def snapshot(name: str | None = None) -> Any:
 
 
 def _part(name: str) -> Any:
-    if name == AUTO or name not in OBSERVERS:
+    if not isinstance(name, str) or name not in OBSERVERS:  # a list, say, has no hash
         raise SettingsError(f"snapshot({name!r}): expected one of {', '.join(OBSERVERS)}")
     shape = getattr(import_module(OBSERVERS[name]), "SNAPSHOT", None)
     names = [source for source in sampler.sources if source.partition(".")[0] == name] or list(sources([name]))

@@ -75,7 +75,11 @@ HW_STATUS = Metric(
 )
 GPU_CLOCK = Metric("llmon.gpu.clock", "gauge", "Hz", "How fast a clock of the GPU runs.", (*_DEVICE, CLOCK))
 GPU_THROTTLE = Metric(
-    "llmon.gpu.throttle", "gauge", "1", "1 while this holds the GPU's clocks down, else 0.", (*_DEVICE, REASON)
+    "llmon.gpu.throttle",
+    "gauge",
+    "{reason}",  # with "1" Prometheus would call it a ratio
+    "1 while this holds the GPU's clocks down, else 0.",
+    (*_DEVICE, REASON),
 )
 GPU_THROTTLE_TIME = Metric(
     "llmon.gpu.throttle.time",
@@ -95,7 +99,12 @@ PROCESS_GPU_UTILIZATION = Metric(
     "Share of the time in which this process ran something on the GPU.",
     _PART,
 )
-GPU_AVAILABLE = Metric("llmon.self.gpu.available", "gauge", "1", "1 where a GPU can be read, 0 where none can.")
+GPU_AVAILABLE = Metric(
+    "llmon.self.gpu.available",
+    "gauge",
+    "{state}",  # as above
+    "1 where a GPU can be read, 0 where none can.",
+)
 
 _TORCH = (HW_ID, HW_NAME, TORCH_DEVICE)
 TORCH_MEMORY = Metric(

@@ -113,7 +113,7 @@ def test_prometheus_has_what_the_drivers_script_says(gpus, ran, ask):
     }
     assert ask(f"hw_power_watts{of}", series=3)[b] == pytest.approx(412.5)
     assert ask(f"hw_energy_joules_total{of}", series=3)[a] == pytest.approx(123_456.789)
-    assert ask(f"llmon_self_gpu_available_ratio{of}", None) == {None: 1}
+    assert ask(f"llmon_self_gpu_available{of}", None) == {None: 1}
 
 
 @pytest.mark.row("G2")
@@ -150,7 +150,7 @@ def test_without_a_gpu_prometheus_has_a_zero_and_no_series_of_devices(gpus, ran,
     """The program ends as it should, and nothing is counted as an error."""
     gpus.uninstall()
     ran(reads("bare"))
-    assert ask('llmon_self_gpu_available_ratio{service_name="bare"}', None) == {None: 0}
+    assert ask('llmon_self_gpu_available{service_name="bare"}', None) == {None: 0}
     assert not stack.prometheus.query('{service_name="bare",__name__=~"hw_.*|llmon_self_errors.*"}').series
 
 
