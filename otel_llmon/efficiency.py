@@ -156,4 +156,4 @@ def conveyance(  # noqa: PLR0913  # the formula's
 def _known(field: str, amount: object) -> float | None:
     """Return an amount that can be added up, or count its refusal."""
     counter = {"memory": _memory, "energy": _energy}.get(field, time)
-    return counter._checked(amount)
+    return counter.refuse(amount)

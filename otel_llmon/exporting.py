@@ -28,7 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_llmon import metering
 from otel_llmon.metering.points import Points
-from otel_llmon.semconv.selfmetrics import SELF_EXPORTED, SELF_LOST
+from otel_llmon.semconv.selfmetrics import SELF_CPU, SELF_EXPORTED, SELF_LOST
 
 # renamed in SDK 1.39
 AnyLogExporter: Any = getattr(_logs_export, "LogRecordExporter", None) or _logs_export.LogExporter
@@ -37,6 +37,7 @@ LogResult: Any = getattr(_logs_export, "LogRecordExportResult", None) or _logs_e
 _log = logging.getLogger("otel_llmon")
 _exported = metering.Counter(SELF_EXPORTED)
 _lost = metering.Counter(SELF_LOST)
+_cpu = metering.instrument_of(SELF_CPU)
 _outlets: weakref.WeakSet[Outlet] = weakref.WeakSet()
 
 
@@ -193,7 +194,7 @@ class Outlet:
         if self.closed:
             self._fail(count, self.reason or "closed before")
             return False
-        self.pending = count
+        self.pending, began = count, time.thread_time()
         try:
             sent = bool(self.inner.export(batch, **options).name == "SUCCESS")
             reason = _words.take()
@@ -201,6 +202,7 @@ class Outlet:
         except Exception as exc:  # an exporter's bug costs its batch, never the thread that exports
             sent, reason = False, _short(f"{type(exc).__name__}: {exc}")
             unfit = not isinstance(exc, OSError)  # older exporters raise what the network or the encoder raised
+        _cpu.at(self.signal).add(time.thread_time() - began)
         if unfit and not sent and (halves := self._halves(batch)):
             # one item cannot be encoded: the others need not be lost with it
             halves_sent = [self.hand_over(half, self._count(half), **options) for half in halves]

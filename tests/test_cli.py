@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,14 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 from processes import BIN
+from terminals import Terminal
 
 from otel_llmon import cli, observers, semconv
 from otel_llmon.cli import _commands
 from otel_llmon.cli.observe import shown
-from otel_llmon.semconv import gpu
-from otel_llmon.semconv.host import MEMORY_LIMIT, MEMORY_UTILIZATION
 from otel_llmon.errors import NoDataError
-from otel_llmon.semconv import events
+from otel_llmon.semconv import events, gpu
+from otel_llmon.semconv.host import MEMORY_LIMIT, MEMORY_UTILIZATION
 from otel_llmon.settings import Settings
 
 ROOT = Path(cli.__file__).parents[2]
@@ -190,6 +191,23 @@ def test_observe_takes_names_as_the_setting_does(llmon):
     code, out, _ = llmon("observe", "host.load, host.memory", "process.gc", "--json", "--over", "0")
     assert code == 0
     assert [one["source"] for one in json.loads(out)] == ["host.load", "host.memory", "process.gc"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (60, r"^llmon\.system\.load_average\n  [\d.]+ task  15m  host\.load$"),
+        (80, r"^ llmon\.system\.load_average +[\d.]+ task +15m +host\.load *$"),
+    ],
+)
+def test_a_table_can_be_read_in_a_narrow_terminal(program, tmp_path, columns, expected):
+    """Where there is no room for columns, what follows the name stands below it; nothing is cut up."""
+    command = f"stty cols {columns}; exec '{BIN / 'llmon'}' observe host.load process.usage --over 0"
+    with Terminal(["sh", "-c", command], program.environ, tmp_path) as terminal:
+        assert terminal.ends() == 0
+        plain = re.sub(r"\x1b\[[\d;]*m", "", terminal.shown).replace("\r", "")
+    assert re.search(expected, plain, re.MULTILINE), plain
+    assert max(map(len, plain.splitlines())) <= columns
 
 
 @pytest.mark.parametrize("over", ["nan", "inf", "-1", "1e12"])

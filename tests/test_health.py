@@ -20,7 +20,7 @@ from serving import answer
 from serving import page as page  # noqa: PLC0414  # a fixture
 from sink import Sink, free_port
 
-from otel_llmon import checks, exporting, health, observers
+from otel_llmon import checks, exporting, health, observers, snapshot
 from otel_llmon.adapters import asgi, wsgi
 from otel_llmon.cli.health import _found
 from otel_llmon.errors import SettingsError
@@ -123,6 +123,31 @@ def test_health_has_what_the_observers_read_last():
         status, found = said("/health")
         assert status == 200
         assert found["resources"]["process.memory.usage"] > 1 << 20
+    finally:
+        observers.detach_all()
+
+
+@pytest.mark.row("C3")
+def test_how_the_system_is_beside_thresholds_of_ones_own():
+    """JSON: what was read last, and what is too much for whom it concerns; a busy host is no reason to send nobody."""
+    observers.attach("host.memory", "process", every=3600)
+    whole = psutil.virtual_memory().total
+    for name, least in (("some memory", 1), ("more memory than there is", whole + 1)):
+        wanted = checks.function(
+            name, lambda least=least: snapshot().host.memory.available >= least, every=RARELY, required=False
+        )
+        wanted.ask()
+    try:
+        assert observers.read_now(20)
+        status, found = said("/health")
+        assert (status, found["status"]) == (200, "degraded")
+        assert {name: one["status"] for name, one in found["components"].items()} == {
+            "some memory": "up",
+            "more memory than there is": "down",
+        }
+        assert found["resources"]["system.memory.limit"] == whole
+        assert found["resources"]["process.thread.count"] >= 1
+        assert said("/ready") == (200, {"status": "up"})
     finally:
         observers.detach_all()
 

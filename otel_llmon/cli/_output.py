@@ -13,8 +13,18 @@ def as_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+SHORT = 16
+"""Characters of a column that is not worth folding."""
+
+NARROW = 12
+"""Cells that a column needs so that what folds in it can still be read."""
+
+
 def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of text: in columns in a terminal, else one line per row with tabs between the cells."""
+    """Print rows of text: in columns in a terminal, else one line per row with tabs between the cells.
+
+    Where a terminal has no room for the columns, what follows the first cell of a row stands below it.
+    """
     if not sys.stdout.isatty():
         for row in (header, *rows):
             print(*row, sep="\t")
@@ -24,10 +34,17 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console, rows = Console(), list(rows)
+    first = max(len(row[0]) for row in (header, *rows))
+    if console.width - first < NARROW * (len(header) - 1):
+        for name, *cells in rows:
+            console.print(Text(name), Text("  " + "  ".join(filter(None, cells))), sep="\n")
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, title in enumerate(header):
-        table.add_column(title, no_wrap=index == 0, overflow="fold")
+        whole = index == 0 or max(len(row[index]) for row in (header, *rows)) <= SHORT
+        table.add_column(title, no_wrap=whole, overflow="fold")
     for row in rows:
         # Text, so that a bracket in a value is no markup.
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)

@@ -37,7 +37,9 @@ class _Said:
 def run(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Observers, or groups of them: host host.memory, or host,host.memory. Default: all there are."),
+        typer.Argument(
+            help="Observers, or groups of them: host host.memory, or host,host.memory. Default: all there are."
+        ),
     ] = None,
     over: Annotated[float, typer.Option(help="Seconds over which utilizations are taken.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="Print the readings for a program.")] = False,

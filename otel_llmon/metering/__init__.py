@@ -197,17 +197,18 @@ class Instrument(Generic[SeriesT]):
     def checked(self, readings: Sequence[Reading]) -> Sequence[Reading]:
         """Return the readings that can be exported; the others are refused and counted."""
         floor, limit, least, most = self._bounds
+        value: Any  # a foreign observer's may be anything
         for _, value, _ in readings:
             kind = value.__class__  # each is compared with its own kind, which is the cheaper one
             if not ((kind is int and floor <= value < limit) or (kind is float and least <= value < most)):
-                readings = [fit for reading in readings if (fit := self._checked(reading)) is not None]
+                readings = [fit for reading in readings if (fit := self._fitting(reading)) is not None]
                 break
         room = self.row.cap * self.row.shards
         if len(readings) > room:
             self._tell("attributes", "%s: more than %s readings, the rest is left out", room)
         return readings[:room]
 
-    def _checked(self, reading: Reading) -> Reading | None:
+    def _fitting(self, reading: Reading) -> Reading | None:
         number = self.refuse(reading.value)
         return None if number is None else reading._replace(value=values.fitting(number))
 

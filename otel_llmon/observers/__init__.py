@@ -19,6 +19,7 @@ from otel_llmon.errors import NoDataError, SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, values
 from otel_llmon.semconv import Metric
+from otel_llmon.semconv.selfmetrics import SELF_CPU
 
 OBSERVERS = {
     "cgroup": "otel_llmon.observers.cgroup",
@@ -34,6 +35,7 @@ Observe = Callable[[], Iterable[Reading]]
 PATIENCE = 5.0
 """Seconds after which a source that has not answered counts as hanging."""
 
+_cpu = metering.instrument_of(SELF_CPU)
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_./-]{0,254}")
 
 
@@ -145,7 +147,7 @@ class _Sampler:
     def _run(self) -> None:
         me = threading.current_thread()
         while self._thread is me and not self._stopped:
-            asked = self._asked
+            asked, began = self._asked, time.thread_time()
             self._wake.clear()
             for source in list(self.sources.values()):
                 if source.busy_since is None:
@@ -155,6 +157,7 @@ class _Sampler:
                     return
             telemetry.settle(last=False)
             metering.catch_up()
+            _cpu.at("observers").add(time.thread_time() - began)
             with self._passed:
                 self._passes = asked
                 self._passed.notify_all()

@@ -91,7 +91,7 @@ class _Forgets(Protocol):
 class Group(Generic[State]):
     """A part of an observer: what it reads is told as readings, and is a frozen dataclass for whoever asks.
 
-    `read` returns that dataclass, or numbers that `shape` makes one of: a beat needs none, and each costs a microsecond.
+    `read` returns that dataclass, or numbers that `shape` makes one of: a beat needs none, and they cost a microsecond.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class Snapshot:
     process: Process | None = None
     cgroup: Container | None = None
     gpu: tuple[Reading, ...] | None = None
-    """Every reading of every GPU, with its `.metric.name`, `.value` and `.attributes`; None where there is no driver."""
+    """Every reading of every GPU, with `.metric.name`, `.value` and `.attributes`; None where there is no driver."""
 
 
 def snapshot(name: str | None = None) -> Any:
@@ -41,7 +41,7 @@ def snapshot(name: str | None = None) -> Any:
     return Snapshot(**{part: _part(part) for part in parts if part in Snapshot.__dataclass_fields__})
 
 
-def _part(name: str) -> Any:
+def _part(name: Any) -> Any:
     if not isinstance(name, str) or name not in OBSERVERS:  # a list, say, has no hash
         raise SettingsError(f"snapshot({name!r}): expected one of {', '.join(OBSERVERS)}")
     shape = getattr(import_module(OBSERVERS[name]), "SNAPSHOT", None)

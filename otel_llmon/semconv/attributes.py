@@ -306,7 +306,8 @@ MEANINGS: Final = {
     STEP: "of a check: resolve, connect, tls, wait (for the first byte), receive",
     TARGET: "name given to a health check",
     TARGET_TYPE: "http, tcp, ollama, openai, database, disk or function",
-    SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much",
+    SOURCE: "the observer, gauge or metric that failed; the event or logger of which there was too much; of CPU time"
+    " observers, metrics, traces or logs",
     JOB_ID: "the job that the launcher started (resources only)",
     LOCAL_RANK: "number of this worker on its machine, from 0 (resources only)",
     RANK: "number of this worker in the job, from 0 (resources only)",

@@ -33,6 +33,13 @@ SELF_LOST = Metric(
     "Spans, log records and batches of metrics that could not be sent.",
     (SIGNAL,),
 )
+SELF_CPU = Metric(
+    "llmon.self.cpu.time",
+    "counter",
+    "s",
+    "CPU seconds that telemetry took in threads beside the program's: to read the observers, to encode and to send.",
+    (SOURCE,),
+)
 SELF_SERIES = Metric(
     "llmon.self.series",
     "gauge",

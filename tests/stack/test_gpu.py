@@ -116,6 +116,22 @@ def test_prometheus_has_what_the_drivers_script_says(gpus, ran, ask):
     assert ask(f"llmon_self_gpu_available{of}", None) == {None: 1}
 
 
+@pytest.mark.row("G11")
+def test_prometheus_has_what_holds_a_gpu_down_and_what_failed_in_it(gpus, ran, ask):
+    """Memory that was repaired or lost, replayed packets, critical errors of the driver, and why clocks are low."""
+    gpus.say({"count": 1, **gpu(xids="79,31")})
+    ran(reads("failing"))
+    errors = ask('hw_errors_total{service_name="failing"}', "error_type", 5)
+    assert errors == {"corrected": 5, "uncorrected": 1, "pcie_replay": 2, "nvlink_crc": 3, "xid": 2}
+    assert ask('llmon_gpu_throttle{service_name="failing"} == 1', "llmon_reason", 2) == {
+        "sw_power_cap": 1,
+        "hw_thermal": 1,
+    }
+    assert (
+        ask('llmon_gpu_throttle_time_seconds_total{service_name="failing"}', "llmon_reason", 2)["sw_power_cap"] == 2.5
+    )
+
+
 @pytest.mark.row("G2")
 def test_two_gibibytes_that_are_taken_are_two_more_in_prometheus(gpus, ran, ask):
     """As the script does in the name of an allocation."""

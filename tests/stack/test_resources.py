@@ -213,6 +213,25 @@ def test_readings_come_at_their_interval_and_stay_there(machine, stack):
     assert len(found.series[0].points) >= 2
 
 
+@pytest.mark.row("C30")
+def test_what_telemetry_costs_is_told_and_is_less_than_a_hundredth_of_a_core(stack, program):
+    """Ten times as often as usual, for that is what can be waited for: less than ten times as much."""
+    source = "import time, otel_llmon as l; h = l.configure('costs'); time.sleep(12); h.flush(10)"
+    done = program(
+        source,
+        **stack.environ,
+        OTEL_LLMON_OBSERVER_INTERVAL="1",
+        OTEL_METRIC_EXPORT_INTERVAL="1000",
+    )
+    assert done.returncode == 0, done.stderr
+    spent = 'llmon_self_cpu_time_seconds_total{service_name="costs"}'
+    parts = until(lambda: stack.prometheus.query(spent).series)
+    assert {one.labels["llmon_source"] for one in parts} == {"observers", "metrics"}
+    assert all(one.value > 0 for one in parts)
+    rate = until(lambda: stack.prometheus.query(f"sum(rate({spent}[30s]))").series)[0].value
+    assert rate / 10 < 0.01
+
+
 @pytest.mark.row("C20")
 def test_a_restart_is_one_instance_more(stack, program):
     """Its uptime begins again; where instances keep their name, as in a container, `resets()` counts it."""

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from otel_llmon.errors import NoDataError
 from otel_llmon.metering import Reading
@@ -19,7 +20,7 @@ SECTOR = 512
 _IMAGINED = ("loop", "ram", "zram")
 _ROWS = (rows.DISK_IO, rows.DISK_OPERATIONS, rows.DISK_IO_TIME)
 
-_Numbers = Sequence[float]
+_Numbers = Sequence[Any]
 """In the order of Disk's fields."""
 
 
@@ -47,7 +48,7 @@ def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Gro
     def tell(numbers: _Numbers) -> list[Reading]:
         return all_told(_EACH[:2], numbers, _keys(None))
 
-    return Group((rows.DISK_IO,), read, tell, files, lambda numbers: Disk(*numbers))
+    return Group((rows.DISK_IO,), read, tell, files, _disk)
 
 
 def watch_each(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Group[tuple[Disk, ...]]:
@@ -58,9 +59,14 @@ def watch_each(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -
         return [told for name, numbers in disks.items() for told in all_told(_EACH, numbers, _keys(name))]
 
     def shape(disks: Mapping[str, _Numbers]) -> tuple[Disk, ...]:
-        return tuple(Disk(*numbers, name) for name, numbers in disks.items())
+        return tuple(_disk(numbers, name) for name, numbers in disks.items())
 
     return Group(_ROWS, every, tell, files, shape)
+
+
+def _disk(numbers: _Numbers, device: str | None = None) -> Disk:
+    read, written, reads, writes, busy = numbers
+    return Disk(read, written, reads, writes, busy, device)
 
 
 def _reader(proc: str, sys: str, *, linux: bool) -> tuple[Callable[[], Mapping[str, _Numbers]], list[File]]:

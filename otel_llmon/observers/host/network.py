@@ -89,7 +89,7 @@ def _reader(proc: str, *, linux: bool) -> tuple[_Every, list[File]]:
 
 
 def _parsed(text: bytes, counts: Callable[[str], bool]) -> dict[str, _Numbers]:
-    found = {}
+    found: dict[str, _Numbers] = {}
     for line in text.splitlines()[2:]:
         start, _, numbers = line.partition(b":")  # no name has one
         if counts(name := start.strip().decode("utf-8", "replace")):
