@@ -21,7 +21,13 @@ from opentelemetry.sdk import metrics
 from opentelemetry.sdk._logs import export as _logs_export
 from opentelemetry.sdk.metrics import Histogram
 from opentelemetry.sdk.metrics import export as metrics_export
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExportResult, MetricsData, ScopeMetrics
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricExportResult,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 from opentelemetry.sdk.trace.export import SpanExporter as _SpanExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -329,8 +335,8 @@ def with_ours(data: MetricsData, points: Points) -> MetricsData:
             scopes.append(one)
     counted = [points.dated(metric) for metric in ours.metrics if metric.name not in names]
     if counted or ours_alone:
-        scopes.append(replace(ours, metrics=counted + ours_alone))
-    return replace(data, resource_metrics=[replace(first, scope_metrics=scopes), *rest])
+        scopes.append(ScopeMetrics(ours.scope, counted + ours_alone, ours.schema_url))
+    return MetricsData([ResourceMetrics(first.resource, scopes, first.schema_url), *rest])
 
 
 def _after_fork() -> None:

@@ -30,6 +30,7 @@ try:  # its home moved between the SDKs that we support
 except ImportError:  # pragma: no cover
     from opentelemetry.sdk.metrics.export import Buckets
 
+_CUMULATIVE = AggregationTemporality.CUMULATIVE
 MOST_BUCKETS = 160
 """Buckets of an exponential point, the SDK's default."""
 
@@ -164,7 +165,11 @@ def _origins() -> dict[str, str]:
 def _data(kind: str, points: list[NumberDataPoint]) -> Gauge | Sum:
     if kind == "gauge":
         return Gauge(points)
-    return Sum(points, AggregationTemporality.CUMULATIVE, kind == "counter")
+    made = object.__new__(Sum)  # as in _number()
+    fields = made.__dict__
+    fields["data_points"], fields["aggregation_temporality"] = points, _CUMULATIVE
+    fields["is_monotonic"] = kind == "counter"
+    return made
 
 
 @functools.lru_cache(maxsize=1)
