@@ -151,9 +151,7 @@ class Place:
                 for line in self._read(f"{resource}.pressure").splitlines():
                     kind, *_, total = line.split()
                     found[resource, kind.decode()] = int(total.removeprefix(b"total=")) / 1e6
-        if not (
-            self._folder / "cgroup.events"
-        ).exists():  # the topmost: the kernel writes 0 for what makes no sense there
+        if not (self._folder / "cgroup.events").exists():  # the topmost, where the kernel writes 0 for want of sense
             found.pop(("cpu", "full"), None)
         return found
 
