@@ -8,7 +8,19 @@ import sys
 
 from otel_llmon.errors import LlmonError
 
-COMMANDS = ("bench", "doctor", "events", "health", "metrics", "observe", "run", "settings", "stack", "view")
+COMMANDS = (
+    "bench",
+    "doctor",
+    "events",
+    "health",
+    "metrics",
+    "observe",
+    "reference",
+    "run",
+    "settings",
+    "stack",
+    "view",
+)
 """A module each, with a function `run`, or an `app` where there are commands below it; loaded when called."""
 
 INTERRUPTED = 128 + signal.SIGINT

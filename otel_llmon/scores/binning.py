@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -192,8 +192,12 @@ def _unranked(ranks: Ints) -> Floats:
 
 def centroids(values: Floats, bins: Ints, edges: Sequence[float]) -> Floats:
     """Return the mean of the values in each bin; of an empty one the middle of its edges, or its only edge."""
-    count = np.bincount(bins, minlength=len(edges) + 1)
+    sums = np.bincount(bins, weights=values / max(len(values), 1), minlength=len(edges) + 1) * max(len(values), 1)
+    return centres(sums, np.bincount(bins, minlength=len(edges) + 1), edges)
+
+
+def centres(sums: npt.NDArray[Any], counts: npt.NDArray[Any], edges: Sequence[float]) -> Floats:
+    """Return the same from sums and counts."""
     ends = np.array([edges[0], *edges, edges[-1]])
     middles = ends[:-1] / 2 + ends[1:] / 2
-    sums = np.bincount(bins, weights=values / max(len(values), 1), minlength=len(edges) + 1) * max(len(values), 1)
-    return np.where(count > 0, sums / np.maximum(count, 1), middles)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), middles)

@@ -53,7 +53,8 @@ def count(profile: Profile, found: Mapping[str, Column], rows: int) -> None:
         else:
             _COUNTERS[feature.kind](profile, place, column, pairs)
     _multiply(profile, pairs)
-    unknown = sorted(name for name in found if name not in profile.reference)
+    known = profile.reference
+    unknown = sorted(name for name in found if name not in known and name not in known.excluded)
     if unknown:
         gone = [feature for feature in profile.reference.features if feature.name not in found]
         _unknown(profile, {name: found[name] for name in unknown}, gone, rows)

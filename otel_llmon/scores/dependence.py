@@ -29,6 +29,16 @@ def design_effect(series: Floats) -> float:
     return float(np.clip(2 * seen.sum() - 1, 1.0, rows / 30))
 
 
+def design_effect_of_means(means: Floats, size: int, variance: float) -> float:
+    """Return the same from the means of so many neighbours each, whose values have this variance."""
+    if size == 1 or variance <= 0 or len(means) < FEWEST:
+        return design_effect(means)
+    between = size * float(means.var()) / variance
+    if between - 1 <= 4 * (2 / len(means)) ** 0.5:  # as below
+        between = 1.0
+    return float(np.clip(between * design_effect(means), 1.0, size * len(means) / 30))
+
+
 def _dependent(centred: Floats, variance: float) -> bool:
     """Return whether means of neighbours vary by more than four deviations of what chance allows."""
     size = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -109,7 +110,7 @@ def feature(name: str, column: Column, kind: str, how: How) -> Feature:
 
 def _numeric(name: str, column: Column, how: How) -> Feature:
     found = columns.numeric(column)
-    _refuse(name, "numbers", found.refused, found.example)
+    refuse(name, "numbers", found.refused, found.example)
     values = found.values
     missing, infinite = np.isnan(values), np.abs(values) > HUGE
     kept = values[~(missing | infinite)]
@@ -150,15 +151,11 @@ def _track(name: str, values: Floats, how: How) -> Track:
 
 def _categorical(name: str, column: Column, how: How) -> Feature:
     found = columns.words(column)
-    _refuse(name, "one word per row", found.refused, found.example)
+    refuse(name, "one word per row", found.refused, found.example)
     counted = Counter(word[: columns.LONGEST] for word in found.values if word is not None)
-    names = sorted(counted, key=lambda level: (-counted[level], level))
-    kept = {level: counted[level] for level in names[:MOST_LEVELS]}
-    if len(names) > MOST_LEVELS:
-        kept[REST] = sum(counted.values()) - sum(kept.values())
-    levels = Levels(tuple(kept), tuple(kept.values()), rare=sum(count == 1 for count in counted.values()))
-    if how.ordered and kept:
-        levels = Levels(levels.names, levels.counts, levels.rare, _effect(found, levels))
+    levels = levels_of(counted)
+    if how.ordered and counted:
+        levels = replace(levels, effect=_effect(found, levels))
     return Feature(
         name=name,
         kind="categorical",
@@ -167,6 +164,15 @@ def _categorical(name: str, column: Column, how: How) -> Feature:
         missing_effect=_missing_effect(found) if how.ordered else 1.0,
         levels=levels,
     )
+
+
+def levels_of(counted: Mapping[str, int], others: int = 0) -> Levels:
+    """Return the most frequent levels, and the others as one; so many `others` have no name here."""
+    names = sorted(counted, key=lambda level: (-counted[level], level))
+    kept = {level: counted[level] for level in names[:MOST_LEVELS]}
+    if rest := sum(counted.values()) - sum(kept.values()) + others:
+        kept[REST] = rest
+    return Levels(tuple(kept), tuple(kept.values()), rare=sum(count == 1 for count in counted.values()))
 
 
 def _effect(found: Words, levels: Levels) -> float:
@@ -182,7 +188,7 @@ def _missing_effect(found: Words) -> float:
 
 def _text(name: str, column: Column, how: How) -> Feature:
     found = columns.words(column)
-    _refuse(name, "one text per row", found.refused, found.example)
+    refuse(name, "one text per row", found.refused, found.example)
     present = [text for text in found.values if text is not None]
     series = {f"{name} {measure}": values for measure, values in zip(MEASURES, measured(present), strict=True)}
     return Feature(
@@ -198,7 +204,7 @@ def _text(name: str, column: Column, how: How) -> Feature:
 
 def _embedding(name: str, column: Column, how: How) -> Feature:
     matrix, whole, refused = columns.vectors(column)
-    _refuse(name, "as many numbers in every row", refused, next((row for row in column if row is not None), None))
+    refuse(name, "as many numbers in every row", refused, next((row for row in column if row is not None), None))
     kept = matrix[whole]
     if not len(kept) or not kept.shape[1]:
         return Feature(name, "embedding", rows=0, missing=len(matrix))
@@ -216,7 +222,8 @@ def _embedding(name: str, column: Column, how: How) -> Feature:
     )
 
 
-def _refuse(name: str, expected: str, refused: int, example: object) -> None:
+def refuse(name: str, expected: str, refused: int, example: object) -> None:
+    """Raise ColumnsError where any value was refused."""
     if refused:
         shown = repr(example)
         shown = shown if len(shown) <= 40 else shown[:40] + "..."

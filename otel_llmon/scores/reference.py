@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,8 @@ FEWEST = 30
 class Reference:
     """The features of a reference by name, with the model and version that they belong to.
 
-    `ordered` says that its rows stood in the order of time, which tells how much they depend on each other.
+    `ordered` says that its rows stood in the order of time, which tells how much they depend on each other. Columns
+    that are `excluded` belong to its tables and are not looked at.
     """
 
     features: tuple[Feature, ...]
@@ -37,6 +38,7 @@ class Reference:
     version: str | None = None
     created: str | None = None
     correlation: Correlation | None = None
+    excluded: tuple[str, ...] = ()
 
     @classmethod
     def fit(  # noqa: PLR0913  # an option each
@@ -50,22 +52,24 @@ class Reference:
         model: str | None = None,
         version: str | None = None,
         created: str | None = None,
+        excluded: Collection[str] = (),
     ) -> Reference:
         """Return the reference of a table: columns by name, a frame of pandas, Arrow or polars, a matrix, or mappings.
 
         `kinds` says what a column is where that cannot be seen: "numeric", "categorical", "text" or "embedding". Say
         `ordered=False` for rows that do not stand in the order of time, and `correlation=False` where it does not
-        matter which features go together. Raises ColumnsError for what is no table.
+        matter which features go together. Columns that are `excluded` are none of its features, and no strangers in a
+        window. Raises ColumnsError for what is no table.
         """
-        found = columns.read(table)
+        found = {name: column for name, column in columns.read(table).items() if name not in excluded}
         rows = _rows(found)
         chosen = _kinds(found, kinds or {})
         if not 2 <= bins <= 100:
             raise ColumnsError(f"bins={bins}: expected 2 to 100")
         with np.errstate(over="ignore"):  # a distance beyond all numbers is far, and counts as that
             features = tuple(feature(name, column, chosen[name], How(bins, ordered)) for name, column in found.items())
-            pairs = _correlation(features, found) if correlation else None
-        return cls(features, rows, ordered, model, version, created, pairs)
+            pairs = correlation_of(features, found) if correlation else None
+        return cls(features, rows, ordered, model, version, created, pairs, tuple(sorted(excluded)))
 
     def save(self, path: str | Path) -> None:
         """Write the reference into a file, whole or not at all."""
@@ -136,7 +140,7 @@ def _kinds(found: Mapping[str, Column], given: Mapping[str, str]) -> dict[str, s
     return {name: given.get(name) or columns.kind_of(column) for name, column in found.items()}
 
 
-def _correlation(features: tuple[Feature, ...], found: Mapping[str, Column]) -> Correlation | None:
+def correlation_of(features: tuple[Feature, ...], found: Mapping[str, Column]) -> Correlation | None:
     """Return how the numeric features that have a spread go together."""
     numeric = [place for place, one in enumerate(features) if one.kind == "numeric" and one.rows >= FEWEST]
     numeric = [place for place in numeric if sum(count > 0 for count in features[place].tracks[0].counts) > 1]

@@ -74,7 +74,9 @@ def load(path: Path) -> Reference:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    plain = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the hash of a content; when it was made makes no other reference of it."""
+    known = {name: value for name, value in content.items() if name != "excluded" or value} | {"created": None}
+    plain = json.dumps(known, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(plain.encode()).hexdigest()[:DIGITS]
 
 
@@ -84,6 +86,7 @@ def _reference(content: dict[str, Any]) -> Reference:
         **{
             **content,
             "features": tuple(map(_feature, content["features"])),
+            "excluded": tuple(content.get("excluded", ())),
             "correlation": None if pairs is None else Correlation(**_tuples(pairs)),
         }
     )

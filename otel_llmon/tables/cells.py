@@ -1,0 +1,142 @@
+"""What cells of text hold: numbers, words, true and false, dates, vectors, or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from otel_llmon.scores import columns
+from otel_llmon.scores.columns import Column
+
+NONE = frozenset({"", "NULL", "null", "NaN", "nan", "<NA>", "#N/A", "\\N"})
+"""Cells that stand for none in every column."""
+NO_NUMBER = NONE | {"NA", "N/A", "na", "n/a", "None", "none", "-", "NAN", "Null", "#NA", "?"}
+"""Cells that stand for none among numbers; among words they may be words."""
+BOOLEANS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
+MOST_OTHERS = 0.1
+"""So many cells of a column of numbers may be something else, which is then an error; with more, all are words."""
+SEEN = 2000
+"""Cells that are looked at one by one."""
+
+
+class Cells:
+    """What cells are, those that are `missing` among them."""
+
+    def __init__(self, missing: Collection[str] = ()) -> None:
+        self._none = NONE | frozenset(missing)
+        self._no_number = dict.fromkeys(NO_NUMBER | frozenset(missing), "nan")
+
+    def guess(self, cells: Sequence[str]) -> str | None:
+        """Return "numeric" or "embedding"; None for words. Where not all are numbers, some of them tell."""
+        none = self._no_number
+        present = [cell for cell in cells if cell not in none and not cell.isspace()]
+        if not present or ("_" not in "".join(present[:SEEN]) and _all_numbers(present)):
+            return "numeric"
+        some = present[:: -(-len(present) // SEEN)]
+        if sum(_number(cell) is None or "_" in cell for cell in some) <= MOST_OTHERS * len(some):
+            return "numeric"
+        if all(cell.startswith("[") and _vector(cell) is not None for cell in some):
+            return "embedding"
+        return None
+
+    def column(self, cells: Sequence[str], kind: str | None) -> Column:
+        """Return a column of that kind; a cell that is no number stays as it is."""
+        if kind == "numeric":
+            return self._numbers(cells)
+        if kind == "embedding":
+            return [self._vector(cell) for cell in cells]
+        none = self._none
+        return [None if cell in none or cell.isspace() else cell for cell in cells]
+
+    def _numbers(self, cells: Sequence[str]) -> Column:
+        try:
+            return np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            pass
+        none = self._no_number
+        marked = [none.get(cell, cell) for cell in cells]
+        try:
+            return np.fromiter(map(float, marked), np.float64, len(cells))
+        except ValueError:
+            pass
+        found = [math.nan if cell.isspace() else _number(cell) for cell in marked]
+        if None in found:
+            return [cell if number is None else number for cell, number in zip(cells, found, strict=True)]
+        return np.array(found, dtype=np.float64)
+
+    def _vector(self, cell: str) -> Any:
+        if cell in self._none or cell.isspace():
+            return None
+        found = _vector(cell)
+        return cell if found is None else found
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    try:
+        return all(number is not None for number in map(float, cells))
+    except ValueError:
+        return False
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        found = BOOLEANS.get(cell.strip())
+        return seconds(cell) if found is None else found
+
+
+def seconds(cell: str) -> float | None:
+    """Return a date or moment (ISO 8601) in seconds; without a zone it is UTC's. None for anything else."""
+    cell = cell.strip()
+    if not (cell[:4].isdigit() and cell[4:5] == "-"):
+        return None
+    try:
+        found = datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _vector(cell: str) -> list[float] | None:
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(one, int | float) for one in found) else None
+
+
+def typed_guess(values: Any) -> str | None:
+    """Return "numeric" for texts that are dates, all of them; None for what says by itself what it is."""
+    present = [value for value in values if not columns.absent(value)] if not _plain(values) else []
+    if present and all(isinstance(value, str) and seconds(value) is not None for value in present):
+        return "numeric"
+    return None
+
+
+def typed(values: Any, kind: str | None, missing: Collection[str] = ()) -> Column:
+    """Return a column of values that have types; among numbers, dates become seconds."""
+    if _plain(values):
+        return values  # type: ignore[no-any-return]
+    found = list(values)
+    if missing:
+        found = [None if isinstance(value, str) and value in missing else value for value in found]
+    if kind == "numeric":
+        found = [_typed_number(value) for value in found]
+    return columns.read({"": found})[""]
+
+
+def _typed_number(value: Any) -> Any:
+    if isinstance(value, str):
+        found = seconds(value)
+        return value if found is None else found
+    return value
+
+
+def _plain(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype != object
