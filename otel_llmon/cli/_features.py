@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from otel_llmon.cli._output import as_table
+from otel_llmon.cli._output import as_table, replace_what_cannot_be_printed
 from otel_llmon.scores.drift import Drift
 from otel_llmon.scores.features import REST, Feature
 from otel_llmon.scores.fitness import Note
@@ -85,6 +85,7 @@ def _mean(feature: Feature) -> float:
 
 def show(reference: Reference, now: datetime) -> None:
     """Print a reference for people: what it is, and a line for each feature."""
+    replace_what_cannot_be_printed()
     seconds = age(reference.created, now)
     made = f"{reference.created} ({ago(seconds)})" if seconds is not None else "it does not say"
     rows = f"{reference.rows:,}, {'in the order of time' if reference.ordered else 'in no order'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,8 +10,19 @@ from typing import Any
 
 
 def as_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON, in ASCII where the terminal has no other characters."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)
+
+
+def replace_what_cannot_be_printed() -> None:
+    """Let no name end in a traceback where the terminal knows ASCII only, or the name is no text."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 SHORT = 16
@@ -25,6 +37,7 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     Where a terminal has no room for the columns, what follows the first cell of a row stands below it.
     """
+    replace_what_cannot_be_printed()
     if not sys.stdout.isatty():
         for row in (header, *rows):
             print(*row, sep="\t")

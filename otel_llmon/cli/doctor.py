@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from otel_llmon.cli._output import as_json
+from otel_llmon.cli._output import as_json, replace_what_cannot_be_printed
 from otel_llmon.doctor import Check, Report, examine
 from otel_llmon.errors import SettingsError
 
@@ -28,7 +27,7 @@ def run(
     """
     if embedded and stack:
         raise SettingsError("--embedded and --stack: found both, expected one or none")
-    _replace_what_cannot_be_printed()
+    replace_what_cannot_be_printed()
     report = examine(way="embedded" if embedded else "stack" if stack else None, wait=wait)
     if json:
         as_json({**asdict(report), "ok": report.ok})
@@ -37,12 +36,6 @@ def run(
     else:
         _write(report)
     raise typer.Exit(0 if report.ok else 1)
-
-
-def _replace_what_cannot_be_printed() -> None:
-    """Let no quotation of a server end in a traceback where the terminal knows ASCII only."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _can_print(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsons
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -227,7 +228,7 @@ def _fitted(file: str, manner: Manner, wanted: Wanted) -> Reference:
     from otel_llmon.tables.fitting import fit
 
     reader = open_table(file, manner)
-    with _tables.steps(reader, times=2) as step:
+    with closing(reader.source), _tables.steps(reader, times=2) as step:
         return fit(reader, wanted, step)
 
 
@@ -236,7 +237,7 @@ def _profiled(file: str, manner: Manner, reference: Reference, exclude: list[str
     from otel_llmon.tables.fitting import profile
 
     reader = open_table(file, manner)
-    with _tables.steps(reader) as step:
+    with closing(reader.source), _tables.steps(reader) as step:
         return profile(reader, reference, exclude, step)
 
 

@@ -220,6 +220,7 @@ def _embedding(counted: _Counted, column: Column) -> Any:
     matrix, there, refused = columns.vectors(column, cloud.width if cloud else None)
     example = next((row for row in column if row is not None), None)
     refuse(counted.feature.name, "as many numbers in every row", refused, example)
+    there = there & (matrix.shape[1] > 0)
     _present(counted, there)
     if not cloud:
         counted.keep_rare(list(matrix[there]))

@@ -91,7 +91,7 @@ def _constant(profile: Profile, place: int, limits: Limits) -> bool:
     feature = profile.reference.features[place]
     if feature.levels:
         counts, before = profile.levels[feature.name], np.array([*feature.levels.counts, 0])
-        one = int((counts > 0).sum()) == 1
+        one = int((counts > 0).sum()) == 1 and (not counts[-1] or len(profile.named[feature.name]) == 1)
     else:
         start = profile.plan.tracks[place]
         one = feature.kind == "numeric" and bool(profile.lows[start] == profile.highs[start])

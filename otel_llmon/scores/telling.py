@@ -114,11 +114,17 @@ def _effect(drift: FeatureDrift, feature: Feature, tally: list[int], limits: Lim
         scores["psi"] = max(scores["psi"], 0.0)  # less than chance makes is nothing
     scores["missing"] = _share(tally[MISSING] + tally[ABSENT], sum(tally)) - _before(feature)
     found = [
-        Effect(name, scores[name], abs(scores[name]) / max(getattr(limits, limit), 1e-12), _way(name, scores))
+        Effect(name, scores[name], _times(name, scores[name], getattr(limits, limit)), _way(name, scores))
         for name, limit in _LIMITED.items()
         if name in scores
     ]
     return max(found, key=lambda one: one.times, default=None)
+
+
+def _times(name: str, score: float, limit: float) -> float:
+    """Return how many times as large as its limit an effect is; an index grows with the square of what it measures."""
+    times = abs(score) / max(limit, 1e-12)
+    return times**0.5 if name == "psi" else times
 
 
 def _way(name: str, scores: Mapping[str, float]) -> str:
@@ -267,7 +273,7 @@ def _wrong_type(seen: _Seen) -> str:
 def _constant(seen: _Seen) -> str:
     if seen.feature.levels:
         place = int(seen.profile.levels[seen.feature.name].argmax())
-        names = (*seen.feature.levels.names, "a new one")
+        names = (*seen.feature.levels.names, *seen.profile.named[seen.feature.name])
         return f"all rows are {names[place]!r}"
     return f"all rows are {number(float(seen.profile.lows[seen.profile.plan.tracks[seen.place]]))}"
 

@@ -53,7 +53,8 @@ def fit(reader: Reader, wanted: Wanted, step: Step = nothing, sample: Sample | N
     kinds, table = _table(reader, sample, wanted)
     if not table:
         raise ColumnsError(f"{reader.source.name}: no columns left, expected at least one that is not excluded")
-    sketch = Reference.fit(
+    sketch = _fitted(
+        reader,
         table,
         kinds=kinds,
         bins=wanted.bins,
@@ -70,6 +71,13 @@ def fit(reader: Reader, wanted: Wanted, step: Step = nothing, sample: Sample | N
     if census.rows != rows:
         raise ColumnsError(f"{reader.source.name}: {rows} rows, and then {census.rows}; is it written to? try again")
     return census.reference(table)
+
+
+def _fitted(reader: Reader, table: Mapping[str, Column], **options: Any) -> Reference:
+    try:
+        return Reference.fit(table, **options)
+    except ColumnsError as exc:
+        raise ColumnsError(f"{reader.source.name}: {exc}") from exc
 
 
 def profile(reader: Reader, reference: Reference, excluded: Collection[str] = (), step: Step = nothing) -> Profile:

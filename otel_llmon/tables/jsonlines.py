@@ -57,16 +57,18 @@ class JsonLines:
         except (ValueError, RecursionError) as exc:
             raise TableFileError(self._no_json(line, row, exc)) from None
         if not isinstance(found, dict):
-            raise TableFileError(f"{self.source.name}: {self.place(row)}: found {_shown(found)}, expected an object")
+            raise TableFileError(
+                f"{self.source.name}: {self.place(row)}: found {_shown(found)}, expected an object per line"
+            )
         return found
 
     def _no_json(self, line: str, row: int, exc: Exception) -> str:
         where = f"{self.source.name}: {self.place(row)}"
-        if row == 0 and line.lstrip()[:1] in ("[", "{"):
+        if row == 0 and line.strip() in ("[", "{"):
             return f"{where}: JSON over several lines, expected an object per line; for a list: jq -c '.[]'"
         if not line.endswith("\n"):
             return f"{where}: the file ends amid an object"
-        return f"{where}: no JSON ({exc}), expected an object per line"
+        return f"{where}: no JSON ({getattr(exc, 'msg', exc)}), expected an object per line"
 
     def guess(self, values: Raw) -> str | None:
         """Return "numeric" for dates; all else says what it is."""
@@ -85,5 +87,5 @@ class JsonLines:
 
 def _shown(found: Any) -> str:
     if isinstance(found, list):
-        return "a list"
+        return "a list (jq -c '.[]' makes lines of it)"
     return f"{str(found)[:40]!r}"

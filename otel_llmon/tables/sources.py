@@ -111,6 +111,11 @@ class Source:
                     return f"{self.name}: line {number}: {found} is no {encoding}; say --encoding, such as latin-1"
         return f"{self.name}: no {encoding}; say --encoding, such as latin-1"
 
+    def close(self) -> None:
+        """Let go of what was kept of standard input."""
+        if self._kept is not None:
+            self._kept.close()
+
     @contextmanager
     def _open(self) -> Iterator[IO[bytes]]:
         if self._path is not None:
