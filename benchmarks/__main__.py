@@ -27,6 +27,7 @@ from benchmarks import (
     probing,
     progress,
     quality,
+    reference_files,
     report,
     resources,
     starting,
@@ -54,6 +55,7 @@ GROUPS = {
     "gpu": gpu,
     "health": health,
     "quality": quality,
+    "reference": reference_files,
 }
 OWN = ("in-place", "eta")
 """Groups that measure and print in their own way."""

@@ -488,3 +488,11 @@ def test_a_sample_without_a_value_is_refused():
     """There is nothing to sort."""
     with pytest.raises(ColumnsError, match="a sample of 2 values: found none that is finite"):
         Sample.of([math.nan, math.inf])
+
+
+def test_several_new_levels_are_new_and_not_one_value():
+    """A window without a level that was known is constant only where it has one level."""
+    reference = Reference.fit({"x": ["a", "b"] * 250})
+    new = compare(Profile.of({"x": ["c", "d"] * 100}, reference)).features["x"]
+    assert (new.verdict, new.detail) == (Verdict.NEW_LEVELS, ("c", "d"))
+    assert compare(Profile.of({"x": ["c"] * 200}, reference)).features["x"].verdict is Verdict.CONSTANT

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from otel_llmon import cli
 from otel_llmon.cli._features import MOST_STABLE, ago
+from otel_llmon.cli.reference import STATUSES
 from otel_llmon.scores.profile import Reference
 
 ROWS = 1500
@@ -178,7 +180,7 @@ def test_compare_leaves_with_its_verdict(fitted):
     assert first[2].startswith("location +1.0")
     assert float(first[3]) < 1e-100
     assert first[4] == "higher"
-    assert first[5].startswith("mean 39.8 → 49.9")
+    assert first[5].startswith("mean 39.47 → 49.99")
     assert second[5].startswith("'Paris' 48.4 % →")
     assert last[0].startswith("drifted: 2 of 3 features drifted")
     status, out, _ = fitted("compare", "r.json", "few.csv")
@@ -311,3 +313,23 @@ def test_it_loads_no_telemetry(fitted):
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_the_page_does_what_it_says(monkeypatch, tmp_path):
+    """Its program runs, and the numbers that it names are those that are."""
+    import re
+
+    from otel_llmon.scores.sampling import MOST_ROWS
+
+    page = (Path(cli.__file__).parents[2] / "docs/reference.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    rng = np.random.default_rng(0)
+    tables = {
+        "frame": {"a": rng.random(200), "id": np.arange(200)},
+        "window": {"a": rng.random(90), "id": np.arange(90)},
+    }
+    monkeypatch.chdir(tmp_path)
+    exec(program, tables)
+    assert tables["drift"].changed is False
+    assert f"Up to {MOST_ROWS:,} rows" in page
+    assert all(f"| {status} | {outcome}" in page for outcome, status in STATUSES.items())

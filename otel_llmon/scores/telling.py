@@ -274,7 +274,7 @@ def _constant(seen: _Seen) -> str:
     if seen.feature.levels:
         place = int(seen.profile.levels[seen.feature.name].argmax())
         names = (*seen.feature.levels.names, *seen.profile.named[seen.feature.name])
-        return f"all rows are {names[place]!r}"
+        return "all rows are of the rarer levels" if names[place] == REST else f"all rows are {names[place]!r}"
     return f"all rows are {number(float(seen.profile.lows[seen.profile.plan.tracks[seen.place]]))}"
 
 

@@ -50,8 +50,8 @@ class Cells:
             return self._numbers(cells)
         if kind == "embedding":
             return [self._vector(cell) for cell in cells]
-        none = self._none
-        return [None if cell in none or cell.isspace() else cell for cell in cells]
+        gone = {cell for cell in set(cells) if cell in self._none or cell.isspace()}
+        return [None if cell in gone else cell for cell in cells] if gone else list(cells)
 
     def _numbers(self, cells: Sequence[str]) -> Column:
         try:

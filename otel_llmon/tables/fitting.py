@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def _one(pieces: Sequence[Column]) -> Column:
     arrays = [piece for piece in pieces if isinstance(piece, np.ndarray)]
     if len(arrays) == len(pieces):
         return np.concatenate(arrays)
-    return [value for piece in pieces for value in (piece.tolist() if isinstance(piece, np.ndarray) else piece)]
+    return list(chain.from_iterable(piece.tolist() if isinstance(piece, np.ndarray) else piece for piece in pieces))
 
 
 def _sampled(reader: Reader, sample: Sample, wanted: Wanted, step: Step) -> int:
