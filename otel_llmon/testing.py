@@ -144,7 +144,10 @@ class Recorder:
 
     def points(self) -> dict[str, list[Any]]:
         """Collect now, and return the data points of every metric."""
-        return {metric.name: list(metric.data.data_points) for metric in self.metrics()}
+        found: dict[str, list[Any]] = {}
+        for metric in self.metrics():
+            found.setdefault(metric.name, []).extend(metric.data.data_points)
+        return found
 
     def metrics(self) -> list[Any]:
         """Collect now, and return the metrics."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
@@ -63,7 +64,7 @@ class Replica:
         self.at = np.sort(rng.uniform(self.born, self.gone, count))
         self.rows = shapes(rng, count, moved)
         lives = [self.born, *self.restarts, self.gone]
-        for begin, end in zip(lives, lives[1:], strict=False):
+        for begin, end in pairwise(lives):
             yield from self._life(model, reference, rng, (begin, end))
 
     def _life(self, model, reference, rng, life):
