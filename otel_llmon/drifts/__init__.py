@@ -123,6 +123,7 @@ class DriftWatch:
 
         Rows that came together and are more than a window are one window: what a batch says is said once.
         """
+        metering.follow_provider()
         with self._lock:
             start = 0
             while start < rows:
@@ -252,6 +253,7 @@ def _register(watch: DriftWatch) -> None:
     with cells.lock:
         _watches[:] = [each for each in _watches if each() is not None]
         _watches.append(weakref.ref(watch))
+    metering.follow_provider()
     observers.each_beat("drift", _judge)
 
 

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 from fleet import PERIOD, Replica, send, shapes, union
 from servers import until
 
@@ -220,3 +221,100 @@ def _agree(stack, reference, profile, model, window, at=None):  # noqa: PLR0917 
     for track, z in zip(reference.tracks, found.z.tolist(), strict=True):
         for method, value in zip(polynomials.NAMES, z, strict=True):
             assert told[track.name, method] == pytest.approx(value, abs=0.5, rel=0.01), (model, track.name, method)
+
+
+def test_the_rules_say_what_can_be_worked_out_by_hand(tmp_path):
+    """Promtool plays two processes of one feature with three bins; a third one compares with another reference."""
+    reference, feature = "abc", '__name__,service_name="s",llmon_model="m",llmon_reference="abc",llmon_feature="f"'
+
+    def series(row, more, values, of=feature, who=""):
+        labels = f"{of.replace('__name__,', '')}{more and ',' + more}{who and f',instance={who!r}'}".replace("'", '"')
+        return {"series": f"llmon_drift_{row}{{{labels}}}", "values": values}
+
+    bins = [
+        ('llmon_bin="00",llmon_bin_next="01"', 10, 1000),
+        ('llmon_bin="01",llmon_bin_next="02"', 40, 3000),
+        ('llmon_bin="02"', 60, 4000),
+    ]
+    given = []
+    for labels, per_minute, before in bins:
+        given += [series("bin_rows_total", labels, f"0+{per_minute}x90", who=who) for who in ("a", "b")]
+        given.append(series("bin_rows_total", labels, "0+7x90", feature.replace('"abc"', '"other"'), "c"))
+        given.append(series("reference_rows", labels, f"{before}x90", 'llmon_reference="abc",llmon_feature="f"', "a"))
+    constants = 'llmon_reference="abc",llmon_feature="f"'
+    given += [series("reference_step", f'llmon_bin="0{n}"', f"{step}x90", constants) for n, step in enumerate((0.5, 2))]
+    given += [
+        series("reference_effect", "", "2x90", constants),
+        series("bin_shift_total", 'llmon_direction="up"', "0+6x90"),
+        series("bin_shift_total", 'llmon_direction="down"', "0+3x90"),
+        series("bin_score_total", 'llmon_method="location"', "0+180x90"),
+        series("reference_lowest", 'llmon_method="location"', "-1.25x90", constants),
+    ]
+    n, total = 120 * 60, 4000
+    now, then = (np.array(counts, dtype=float) for counts in ([20 * 60, 60 * 60, 40 * 60], [1000, 2000, 1000]))
+    chance = 2 * (1 / n + 1 / total)
+    expected = {
+        "rows": n,
+        "chance": chance,
+        "ks": 1 / 12,  # 10 of 60 where 1,000 of 4,000 are
+        "psi": float(distances.psi(now, then)),
+        "wasserstein": 0.5 / 12 + 2 / 12,
+        "score": 0.25,
+        "z": 0.25 / chance**0.5,
+    }
+    of = 'llmon_reference="abc"'
+    asked = [
+        f"abs(sum(feature:llmon_drift_{what}:increase1h{{{of}}}) / {value!r} - 1) < bool 1e-9"
+        for what, value in expected.items()
+    ]
+    asked.append("count(feature:llmon_drift_rows:increase1h)")
+    asked += [f'count(ALERTS{{alertname="LlmonDrift{name}"}})' for name in ("Score", "MixedReferences")]
+    (tmp_path / "rules.yml").write_text(rules_file(reference, 1))
+    case = {
+        "interval": "1m",
+        "input_series": given,
+        "promql_expr_test": [
+            {"expr": expr, "eval_time": "80m", "exp_samples": [{"labels": "{}", "value": 1}]} for expr in asked
+        ],
+    }
+    cases = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [case]}
+    (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases))
+    promtool = native.binaries()["prometheus"].with_name("promtool")
+    done = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "cases.yml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+PLAIN = """
+    import numpy as np
+    from opentelemetry import metrics
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from otel_llmon.drifts import DriftWatch
+    from otel_llmon.scores.dense import dense
+    from otel_llmon.scores.profile import Reference
+
+    provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())])
+    metrics.set_meter_provider(provider)
+    rng = np.random.default_rng(3)
+    reference = Reference.fit({f"f{number}": rng.normal(size=300) for number in range(150)}, correlation=False)
+    watch = DriftWatch(reference, "wide")
+    watch.add({f"f{number}": rng.normal(size=40) for number in range(150)})
+    provider.shutdown()
+    print(sum(len(one.ends) for one in dense(reference)))
+"""
+
+
+def test_what_the_sdk_reports_in_several_scopes_is_one_metric_in_prometheus(stack, program):
+    """A user's own provider, and more bins than it takes for an instrument: all arrive, in series of one name."""
+    done = program(PLAIN, **stack.environ)
+    assert done.returncode == 0, done.stderr
+    ask = stack.prometheus.query
+    name = 'llmon_drift_bin_rows_total{llmon_model="wide"}'
+    assert until(lambda: ask(f"count({name})").value) == int(done.stdout) > 4000
+    last = name.replace("}", ',llmon_bin_next=""}')
+    assert ask(f"sum({last})").value == 150 * 40
+    [labels] = stack.prometheus.series(last.replace("}", ',llmon_feature="f149"}'))
+    assert not [label for label in labels if "scope" in label]
