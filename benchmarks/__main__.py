@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from benchmarks import (
     breaker,
     collection,
+    drift,
     eta,
     gpu,
     health,
@@ -52,6 +53,7 @@ GROUPS = {
     "progress": progress,
     "breaker": breaker,
     "predictions": predictions,
+    "drift": drift,
     "gpu": gpu,
     "health": health,
     "quality": quality,

@@ -16,12 +16,12 @@ COMMANDS = (
     "metrics",
     "observe",
     "reference",
+    "rules",
     "run",
     "settings",
     "stack",
     "view",
 )
-COMMANDS = ("bench", "doctor", "events", "health", "metrics", "observe", "rules", "run", "settings", "stack", "view")
 """A module each, with a function `run`, or an `app` where there are commands below it; loaded when called."""
 
 INTERRUPTED = 128 + signal.SIGINT
