@@ -25,6 +25,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PIPELINE = [sys.executable, str(EXAMPLES / "pipeline.py")]
 DISTRIBUTED = [sys.executable, str(EXAMPLES / "distributed.py")]
 EMBEDDING = [sys.executable, str(EXAMPLES / "batch_embedding.py")]
+DRIFT = [sys.executable, str(EXAMPLES / "drift.py")]
 DEMO = [sys.executable, str(EXAMPLES / "demo.py"), "--otlp", "127.0.0.1:0", "--page", "127.0.0.1:0"]
 SERVER = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--port"]
 
@@ -325,6 +326,35 @@ def test_an_interrupted_embedding_goes_on_where_it_was(sink, program):
     assert sink.totals("llmon.progress.items") == left
     done = [point for _, metric, point in sink._points() if metric.name == "llmon.progress.done"]
     assert max(point.as_int or point.as_double for point in done) == 2_289
+
+
+def test_the_drift_of_twelve_days_is_told(sink, program):
+    """A line a day; an event when it begins and one when it is over, the verdict that was asked for, and all bins."""
+    with program.start(DRIFT) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    days = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("day ")]
+    assert [line.partition(": ")[2] for line in days] == [
+        *["stable"] * 4,
+        *["income drifted, @prediction drifted"] * 4,
+        *["income missing, @prediction drifted"] * 2,
+        *["stable"] * 2,
+    ]
+    assert [body for _, body, _ in InSink(sink).logs()] == [
+        "drift.detected", "drift.alarm", "drift.ended", "drift.checked"
+    ]  # fmt: skip
+    assert InSink(sink).trees() == ["drift check\n"]
+    assert sink.totals("llmon.drift.bin.shift") > 0
+    assert {"llmon.drift.score", "llmon.drift.state", "llmon.drift.bin.rows"} <= sink.metrics()
+
+
+def test_an_example_of_drift_runs_without_telemetry(program, tmp_path):
+    """It says that nobody watches; the reference is in the folder all the same."""
+    with program.start([*DRIFT, str(tmp_path / "kept")], OTEL_SDK_DISABLED="true") as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.count("telemetry is off") == 12
+    assert (tmp_path / "kept" / "loans.json").exists()
 
 
 def ask(port, topic):

@@ -97,3 +97,23 @@ def test_the_batch_jobs_table_is_what_prometheus_has(stack, ran, ask):
     trace = traced(stack, "embedding", 122)
     assert len([span for span in trace.named("embed") if span.links]) == 11
     assert len(until(lambda: stack.loki.lines(f'{{{of}}} |= "checkpoint.saved"'))) == 35
+
+
+def test_the_shift_of_the_loans_is_seen_in_prometheus(stack, ran, ask):
+    """The incomes' score was low, leapt and is low again; the evidence has grown; what came of it is an event."""
+    out = ran("drift.py")
+    evidence = [float(found) for found in re.findall(r"evidence +(-?[\d.]+)", out)]
+    of = 'llmon_model="loans",llmon_model_version="1"'
+    income = f'llmon_drift_score{{{of},llmon_feature="income",llmon_method="wasserstein"}}'
+    town = f'llmon_drift_score{{{of},llmon_feature="town",llmon_method="psi"}}'
+    told = f'llmon_drift_evidence{{{of},llmon_feature=""}}'
+    assert until(lambda: ask(f"max_over_time({told}[5m])")) == pytest.approx(max(evidence), abs=0.1)
+    assert ask(told) == pytest.approx(evidence[-1], abs=0.1)
+    assert ask(f"min_over_time({income}[5m])") < 0.1
+    assert 0.7 < ask(f"max_over_time({income}[5m])") < 1.0
+    assert ask(f"max_over_time({town}[5m])") < 0.02
+    assert ask(f'sum(llmon_drift_bin_rows_total{{{of},llmon_feature="age",llmon_bin_next=""}})') == 12_000
+    state = f'llmon_drift_state{{{of},llmon_feature="income",llmon_state="missing"}}'
+    assert ask(f"max_over_time({state}[5m])") == 1
+    [begun] = until(lambda: stack.loki.lines('{service_name="loans"} |= "drift.detected"'))
+    assert "income: drifted" in str(begun)
