@@ -67,7 +67,7 @@ def test_metrics_for_programs_are_the_rows(llmon):
     _, out, _ = llmon("metrics", "--json")
     printed = json.loads(out)
     assert [(row["name"], row["cap"]) for row in printed] == [(row.name, row.cap) for row in semconv.rows()]
-    assert printed[0].keys() == {"name", "kind", "unit", "description", "attributes", "edges", "cap", "since"}
+    assert printed[0].keys() == {"name", "kind", "unit", "description", "attributes", "edges", "cap", "since", "shards"}
 
 
 def test_events_lists_the_vocabulary(llmon):

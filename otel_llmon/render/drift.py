@@ -211,7 +211,11 @@ def rules_file(reference: str, series: int, *, window: str = "1h", floors: Floor
         raise SettingsError(f"window {window!r}: expected a time like 30m or 1h")
     fleet = Fleet(reference, series, window, floors or Floors())
     entries: list[Record | Rule] = [*fleet.records(), *fleet.alerts()]
-    group = {"name": f"otel-llmon-drift-{reference}-{window}", "rules": [entry.as_entry() for entry in entries]}
+    group = {
+        "name": f"otel-llmon-drift-{reference}-{window}",
+        "interval": "1m",  # a fleet's bins are many series, and a window does not change much in less
+        "rules": [entry.as_entry() for entry in entries],
+    }
     return HEADER + yaml.safe_dump({"groups": [group]}, sort_keys=False, width=120, allow_unicode=True)
 
 
