@@ -101,6 +101,31 @@ def test_windows_are_judged_on_the_beat(whole, rng, reference):
     assert whole.value("llmon.drift.share", dict(watch.facts)) == 0.0
 
 
+def test_windows_are_judged_again_after_observers_were_detached(whole, rng, reference):
+    """As where a program is set up anew: the next collection sees to it, once there are observers again."""
+    watch = DriftWatch(reference, "m", window=500)
+    observers.detach_all()
+    watch.add(table(rng, 500))
+    observers.gauge("mine", lambda: 1.0)
+    whole.points()
+    assert observers.read_now(10)
+    assert whole.value("llmon.drift.share", dict(watch.facts)) == 0.0
+    observers.sampler.remove("mine")
+
+
+def test_chance_alone_flags_few_batches_of_whatever_size(whole, rng):
+    """Of 200 features that have not changed, from 50 rows on: not one batch in twenty, and here none."""
+    names = [f"f{number:03d}" for number in range(200)]
+    watch = DriftWatch(Reference.fit({name: rng.normal(size=3000) for name in names}, correlation=False), "m")
+    flagged = 0
+    for size in (50, 100, 1000):
+        for number in range(15):
+            batch = DriftWatch(watch.reference, f"{size}-{number}", window=10_000)
+            batch.add_matrix(rng.normal(size=(size, 200)))
+            flagged += bool(batch.check().changed)
+    assert flagged <= 2
+
+
 def test_windows_hold_as_many_rows_as_they_should(whole, rng, reference):
     """Small batches fill a window to the row; a large one is one window of all whole windows that it holds."""
     watch = DriftWatch(reference, "m", window=300)
@@ -338,6 +363,7 @@ def test_weights_say_how_much_a_feature_matters(whole, rng, reference):
         ({"window": 0}, "window=0"),
         ({"top": True}, "top=True"),
         ({"weights": {"agee": 1.0}}, "weights: found 'agee'"),
+        ({"weights": {"age": -1.0}}, "weights: found -1.0 for 'age'"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(reference, wrong, said):

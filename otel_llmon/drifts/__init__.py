@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,6 +42,8 @@ BLOCK = 256
 WAITING = 4
 """Full windows that wait for the beat; whoever fills one more compares the first."""
 
+BEAT = "drift"
+_COUNTED = frozenset((*bins.COUNTS, *bins.CONSTANTS))
 _watches: list[weakref.ref[DriftWatch]] = []
 
 
@@ -223,7 +225,7 @@ class DriftWatch:
             self._handed = now
 
 
-def _check(reference: Any, window: Any, top: Any, weights: Mapping[str, float]) -> None:
+def _check(reference: Any, window: Any, top: Any, weights: Mapping[str, Any]) -> None:
     if not isinstance(reference, Reference):
         raise SettingsError(
             f"reference: found a {type(reference).__name__}, expected one that Reference.fit() returned"
@@ -234,6 +236,9 @@ def _check(reference: Any, window: Any, top: Any, weights: Mapping[str, float]) 
     unknown = sorted(set(weights) - {feature.name for feature in reference.features})
     if unknown:
         raise SettingsError(f"weights: found {unknown[0]!r}, expected features of the reference")
+    for name, weight in weights.items():
+        if not isinstance(weight, int | float | np.number) or not 0 <= weight < np.inf:
+            raise SettingsError(f"weights: found {weight!r} for {name!r}, expected a number of 0 or more")
 
 
 def _change(before: Share | Mean | float, now: Share | Mean | float, *, higher_is_better: bool) -> Change:
@@ -254,7 +259,7 @@ def _register(watch: DriftWatch) -> None:
         _watches[:] = [each for each in _watches if each() is not None]
         _watches.append(weakref.ref(watch))
     metering.follow_provider()
-    observers.each_beat("drift", _judge)
+    observers.each_beat(BEAT, _judge)
 
 
 def _living() -> list[DriftWatch]:
@@ -269,26 +274,49 @@ def _judge() -> None:
 
 def _read(row: Metric) -> list[Reading]:
     """Return what all watches have to tell of one metric."""
-    if not state.level or not _watches:
-        return []
-    observers.sampler.ensure()
-    if row in bins.CONSTANTS:
-        hashes = {each.reference: each for each in bins.ledgers()}
-        return [reading for each in hashes.values() for reading in each.constants(row)]
-    if row not in bins.COUNTS:
-        return [reading for reading in together(_living()) if reading.metric is row]
-    for watch in _living():
-        watch.hand_over()
-    return [reading for each in bins.ledgers() for reading in each.counts(row)]
+    return [reading for reading in _all((row,)) if reading.metric is row]
 
 
 def _feed() -> Mapping[str, Sequence[Reading]]:
-    return {row.name: readings for row in ROWS if (readings := _read(row))}
+    """Return what all watches have to tell, by metric."""
+    found: dict[str, list[Reading]] = {}
+    for reading in _all(ROWS):
+        found.setdefault(reading.metric.name, []).append(reading)
+    return found
+
+
+def _all(wanted: Sequence[Metric]) -> Iterator[Reading]:
+    """Yield what there is to tell, and more of a kind than is wanted where that comes along."""
+    watches = _living() if state.level else []
+    if not watches:
+        return
+    _see_to_the_beat()
+    if not _COUNTED.issuperset(wanted):
+        yield from together(watches)
+    if not _COUNTED.isdisjoint(wanted):
+        for watch in watches:
+            watch.hand_over()
+    ledgers = bins.ledgers()
+    for row in wanted:
+        if row in bins.COUNTS:
+            for ledger in ledgers:
+                yield from ledger.counts(row)
+        elif row in bins.CONSTANTS:
+            for ledger in {each.reference: each for each in ledgers}.values():
+                yield from ledger.constants(row)
+
+
+def _see_to_the_beat() -> None:
+    """Have windows judged again where observers were detached meanwhile, and others were attached."""
+    sources = observers.sampler.sources
+    if sources and BEAT not in sources:
+        observers.each_beat(BEAT, _judge)
+    observers.sampler.ensure()
 
 
 ROWS = tuple(row for row in vars(rows).values() if isinstance(row, Metric))
 for _row in ROWS:
-    metering.instrument_of(_row, sourced=True).sources["drift"] = partial(_read, _row)
+    metering.instrument_of(_row, sourced=True).sources[BEAT] = partial(_read, _row)
 metering.feeds.append(_feed)
 
 

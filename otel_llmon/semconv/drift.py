@@ -109,7 +109,7 @@ BIN_SCORE = Metric(
     "What the rows' bins say of a score, added up, each by how far it lies above the lowest.",
     (*_COUNTED, METHOD),
     cap=1900,
-    shards=2,
+    shards=4,
 )
 BIN_SHIFT = Metric(
     "llmon.drift.bin.shift",
@@ -118,6 +118,7 @@ BIN_SHIFT = Metric(
     "How far values lie above and below the reference's mean, in its spreads, added up over what came between two readings.",
     (*_COUNTED, DIRECTION),
     cap=1900,
+    shards=2,
 )
 REFERENCE_ROWS = Metric(
     "llmon.drift.reference.rows",
@@ -144,7 +145,7 @@ REFERENCE_LOWEST = Metric(
     "The lowest that a bin says of a score.",
     (REFERENCE, FEATURE, METHOD),
     cap=1900,
-    shards=2,
+    shards=4,
 )
 REFERENCE_EFFECT = Metric(
     "llmon.drift.reference.effect",
