@@ -204,6 +204,15 @@ def test_collections_write_the_lines_of_a_list(recorder, clock, capsys):
     assert [line.split(",")[0] for line in found] == [f"documents: {part} %" for part in (23, 48, 73, 98, 100)]
 
 
+def test_a_short_loop_gets_no_line_however_late_it_is_looked_at(recorder, clock, capsys):
+    """A collection comes when it comes."""
+    for _ in progress(list(range(10)), "documents"):
+        clock.now += 0.1
+    clock.now += 60
+    recorder.points()
+    assert capsys.readouterr().err == ""
+
+
 def test_a_line_tells_the_loops_within(clock, capsys):
     """On the same line, so that there are not more of them."""
     for _ in progress(range(3), "epochs"):

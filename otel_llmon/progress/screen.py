@@ -78,8 +78,9 @@ def looked(loop: Loop, now: float) -> None:
     root = loop
     while root.parent is not None:
         root = root.parent
-    last = root.over and root.lines
-    if (last or now - root.line_at >= max(LINE, root.active(now) / 50)) and manner() == "lines":
+    ran = root.active(now)
+    due = now - root.line_at >= max(LINE, ran / 50) and (ran >= LINE or not root.over)  # however late somebody looks
+    if (due or (root.over and root.lines)) and manner() == "lines":
         say(root, root.snapshot(now), now)
 
 
