@@ -509,9 +509,18 @@ _KINDS: Mapping[str, Callable[..., Instrument[Any]]] = {
 refused = Counter(SELF_REFUSED)
 
 
+before_collection: list[Callable[[], None]] = []
+"""Called before anything is read at a collection: what waits to be counted is counted then."""
+
+
 def _take_stock() -> list[Reading]:
-    """Count the series, and see to the provider's readers: the one source that every collection asks, and asks once."""
+    """Count the series, and see to the provider's readers: the source that every collection asks first, and once."""
     _inspect()
+    for call in before_collection:
+        try:
+            call()
+        except Exception as exc:  # it costs what it would have counted, not the collection
+            _log.warning("before a collection: %s: %s", type(exc).__name__, exc)
     return [Reading(SELF_SERIES, sum(len(instrument.series) for instrument in list(_instruments.values())))]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from otel_llmon import telemetry
+from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.events import event, failed, note
 from otel_llmon.metering import Reading, cells, values
@@ -387,14 +388,11 @@ def _settle(*, last: bool) -> None:  # noqa: ARG001  # as of all settlers
 
 
 telemetry.settlers.append(_settle)
+metering.before_collection.append(partial(_settle, last=False))
 
 
 def _wait_readings() -> list[Reading]:
-    """Read at collection how many wait; of several monitors of one model the sum.
-
-    This is asked before what watches the rows, whose instruments are younger: so rows that wait are handed over here.
-    """
-    _settle(last=False)
+    """Read at collection how many wait; of several monitors of one model the sum."""
     return lanes.waiting((monitor._key, len(monitor._waiting)) for monitor in list(_monitors)) if state.level else []
 
 
