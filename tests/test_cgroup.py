@@ -336,7 +336,9 @@ BUSY = """
     ours, mine = cgroup.watch_cpu(), process.watch()
     ours.read()
     mine.read()
+    began, used = time.monotonic(), time.process_time()
     time.sleep(3)
+    print((time.process_time() - used) / (time.monotonic() - began) / 0.5)
     print(ours.read().utilization, ours.last.limit, ours.last.throttled_periods, ours.last.throttled_time)
     print(sum(mine.read().cpu_utilization.values()))
 """
@@ -372,10 +374,11 @@ def test_a_real_process_at_the_whole_of_half_a_core_says_one(half_a_core):
     """Whatever the machine has beside it, and the kernel throttles it meanwhile."""
     command = [sys.executable, "-c", textwrap.dedent(BUSY), *half_a_core]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    of_group, of_process = done.stdout.splitlines()
+    truth, of_group, of_process = done.stdout.splitlines()  # of a busy machine it does not get all that it may
     utilization, limit, periods, seconds = map(float, of_group.split())
     assert limit == 0.5
-    assert utilization == pytest.approx(1.0, abs=0.15)
+    assert utilization == pytest.approx(float(truth), abs=0.15)
+    assert 0.5 < utilization < 1.15
     assert periods > 5
     assert seconds > 0.1
-    assert float(of_process) == pytest.approx(1.0, abs=0.2)
+    assert float(of_process) == pytest.approx(float(truth), abs=0.2)

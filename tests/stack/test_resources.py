@@ -295,7 +295,7 @@ def test_of_four_workers_one_reports_the_machine(stack, program):
     begun = [program.start(program.command(source), **stack.environ, **FAST) for _ in range(4)]
 
     def fresh(metric: str) -> set[str]:
-        found = stack.prometheus.query(f'timestamp({metric}{{service_name="workers"}}) > time() - 2').series
+        found = stack.prometheus.query(f'timestamp({metric}{{service_name="workers"}}) > time() - 10').series
         return {series.labels["instance"] for series in found}
 
     try:
