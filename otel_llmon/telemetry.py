@@ -134,9 +134,9 @@ def logger() -> _logs.Logger:
 
 
 def _version() -> str:
-    from importlib.metadata import version  # as costly to import as all of OpenTelemetry's API
-
     try:
+        from importlib.metadata import version  # as costly to import as all of OpenTelemetry's API
+
         return version("otel-llmon")
     except Exception:  # a copy that was not installed, or no file left to read it from: no reason to lose a span
         return "unknown"
