@@ -451,6 +451,18 @@ def test_a_value_that_the_reference_all_but_excludes_is_an_anomaly(recorder, ref
     assert value(recorder, "llmon.prediction.anomalies") == 1
 
 
+@pytest.mark.parametrize("beyond", [10**400, -(10**400), float("inf")], ids=["huge", "less", "infinite"])
+def test_a_number_beyond_all_floats_is_taken_like_an_infinite_one(recorder, reference, beyond):
+    """Its prediction is counted and has its record, and its event holds finite numbers only."""
+    monitor = ModelMonitor("churn", "1", reference, send_features=True)
+    monitor.log({"age": 45.0, "income": beyond}, "yes", id="odd")
+    [record] = told(recorder, "llmon.prediction")
+    assert record["id"] == "odd"
+    assert value(recorder, "llmon.predictions", predicted="yes") == 1
+    for event in told(recorder, "llmon.prediction.anomaly"):
+        assert all(math.isfinite(each) for each in event.values() if isinstance(each, float))
+
+
 def test_a_batch_of_anomalies_is_few_events(recorder, reference):
     """And as many counts."""
     monitor = ModelMonitor("churn", "1", reference)

@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -326,7 +327,7 @@ class ModelMonitor:
             "prediction": found.sent,
             "feature": surprise.feature,
             "side": surprise.side,
-            "spreads": surprise.beyond,
+            "spreads": surprise.beyond if isfinite(surprise.beyond) else None,
             "features": surprise.features,
         }
         kept = {name: value for name, value in facts.items() if value is not None}

@@ -94,7 +94,7 @@ class Rows:
             return np.frombuffer(array("d", found))
         except (TypeError, OverflowError):
             numbers = (values.number(value) for value in found)
-            return np.array([nan if number is None else number for number in numbers], dtype=np.float64)
+            return np.array([nan if number is None else columns.as_float(number) for number in numbers])
 
     def _surprise(self, row: Floats) -> Surprise | None:
         limits = self._limits
