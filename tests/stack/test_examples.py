@@ -59,7 +59,7 @@ def test_the_workers_are_one_trace_and_their_sums_the_work(stack, ran, ask):
     assert until(lambda: ask(f"sum({words})") == printed)
     assert ask(f"count(sum by (llmon_rank) ({words}))") == 3
     books = 'llmon_progress_items_total{service_name="words",llmon_operation=~"library/.*"}'
-    assert ask(f"sum({books})") == 24
+    assert until(lambda: ask(f"sum({books})") == 24)
 
 
 @pytest.mark.row("M7")

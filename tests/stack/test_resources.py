@@ -95,10 +95,10 @@ def grown(counter: str) -> str:
 
 @pytest.mark.row("C7")
 def test_cpu_use_is_what_psutil_saw(machine):
-    """Within five points, over the time of the program's work; the process's seconds are the kernel's."""
+    """Over the time of the program's work, to which ours adds an export's; the process's seconds are the kernel's."""
     ask, truth = machine
     idle = ask('avg(sum by (cpu_logical_number) (system_cpu_utilization_ratio{cpu_mode=~"idle|iowait"}))')
-    assert idle == pytest.approx(truth["idle"], abs=0.05)
+    assert idle == pytest.approx(truth["idle"], abs=0.1)
     assert ask("sum(process_cpu_time_seconds_total{})") == pytest.approx(truth["total"], abs=0.1)
 
 
