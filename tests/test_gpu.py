@@ -205,8 +205,8 @@ def test_a_failure_costs_its_series_and_one_line_and_they_come_back(  # noqa: PL
     """Absent, not 0, while it lasts; what does not depend on it stays; nothing is restarted."""
     gpus.say({"count": 1, **gpu()})
     process = running(("gpu", "process"))
-    before = set(whole(sink))
-    assert gone | stays <= before
+    assert until(lambda: gone | stays <= set(whole(sink)))
+    before = set(sink.latest())
     gpus.say(broken)
     assert until(lambda: (batch := sink.latest()) and not gone & set(batch) and stays <= set(batch))
     seen = asked(gpus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 from opentelemetry import metrics
 
@@ -26,10 +27,11 @@ def work(times: int) -> None:
 
 
 def work_on_and_on() -> None:
-    """Do operations in another thread, for ever."""
+    """Do operations in another thread, for ever; fewer in a second than log records may be."""
 
     def again() -> None:
         while True:
-            work(100)
+            work(10)
+            time.sleep(0.02)
 
     threading.Thread(target=again, daemon=True).start()
