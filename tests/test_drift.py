@@ -154,7 +154,7 @@ def test_binned_distances_never_exceed_the_exact_ones_by_much(seed, shift, scale
     if shape == "normal":
         spread = reference["x"].tracks[0].spread
         true = Sample.of(values).wasserstein(Sample.of(moved)) / spread
-        assert found.scores["wasserstein"] <= 1.05 * true + 0.02
+        assert found.scores["wasserstein"] <= 1.25 * true + 0.02
         assert found.scores["wasserstein"] >= abs(found.scores["shift"])
         assert found.scores["shift"] == pytest.approx((moved.mean() - values.mean()) / spread, abs=0.01)
 
