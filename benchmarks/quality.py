@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -24,9 +25,9 @@ ANSWER = "The sea is wide and deep, and not all that is in it can be seen by you
 
 
 @cache
-def _reference() -> Reference:
+def _reference(features: int = FEATURES) -> Reference:
     rng = np.random.default_rng(0)
-    return Reference.fit({f"f{place}": rng.standard_normal(10_000) for place in range(FEATURES)}, correlation=False)
+    return Reference.fit({f"f{place}": rng.standard_normal(10_000) for place in range(features)}, correlation=False)
 
 
 def _table(rows: int) -> dict[str, Any]:
@@ -63,9 +64,9 @@ def _place(rows: int) -> Callable[[], Any]:
                 "table": table,
                 "by_hand": _by_hand,
                 "matrix": np.stack(list(table.values()), axis=1)[:, : FEATURES // 2].copy(),
-                "half": QualityWatch("half", reference=_half()),
+                "half": QualityWatch("half", reference=_reference(FEATURES // 2)),
                 "fitting": patterns.matcher(r"[^@ ]+@([a-z]+\.)+[a-z]+"),
-                "python": __import__("re").compile(r"[^@ ]+@[^@ ]+").fullmatch,
+                "python": re.compile(r"[^@ ]+@[^@ ]+").fullmatch,
                 "hostile": patterns.matcher("(a+)+"),
                 "text": HOSTILE,
                 "mail": "somebody.there@mail.example.org",
@@ -75,13 +76,6 @@ def _place(rows: int) -> Callable[[], Any]:
             }
 
     return place
-
-
-@cache
-def _half() -> Reference:
-    rng = np.random.default_rng(0)
-    table = {f"f{place}": rng.standard_normal(10_000) for place in range(FEATURES // 2)}
-    return Reference.fit(table, correlation=False)
 
 
 _BATCH, _PART = _place(ROWS), _place(FEW)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from otel_llmon.cli._output import write_file
 from otel_llmon.pages import markup
-from otel_llmon.pages.drift import MOST_LEVELS, MOST_PLOTS, About, page, write
+from otel_llmon.pages.drift import MOST_LEVELS, MOST_PLOTS, About, page
 from otel_llmon.pages.histograms import CELLS, histogram
 from otel_llmon.scores.drift import compare
 from otel_llmon.scores.profile import Profile, Reference
@@ -52,7 +53,7 @@ def file(tmp_path_factory):
     """A page in a file."""
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write(path, report(table(rng, 2000), table(rng, 600, shift=1.0), model="m", version=SCRIPT))
+    write_file(path, report(table(rng, 2000), table(rng, 600, shift=1.0), model="m", version=SCRIPT))
     return path
 
 

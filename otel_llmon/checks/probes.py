@@ -188,7 +188,8 @@ def _expect_headers(answer: Answer, wanted: Mapping[str, str]) -> None:
 
 def _expect_text(answer: Answer, wanted: str) -> None:
     if wanted.encode() not in answer.body:
-        raise NotWellError(_absent(answer, f"does not contain {wanted!r}"))
+        where = "the body" if answer.whole else f"the first {LARGEST >> 20} MiB of the body"
+        raise NotWellError(f"{where} does not contain {wanted!r}")
 
 
 def _expect_pattern(answer: Answer, wanted: str) -> None:
@@ -202,11 +203,6 @@ def _expect_pattern(answer: Answer, wanted: str) -> None:
     if found is None:
         where = f"the beginning of {SEARCHED} characters" if cut else "the body"
         raise NotWellError(f"{where} does not match {wanted!r}")
-
-
-def _absent(answer: Answer, what: str) -> str:
-    where = "the body" if answer.whole else f"the first {LARGEST >> 20} MiB of the body"
-    return f"{where} {what}"
 
 
 def _expect_json(answer: Answer, wanted: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from otel_llmon import metering, telemetry, wording
 from otel_llmon.events import errors, event
 from otel_llmon.metering import values
+from otel_llmon.outcomes import FAILURE, SUCCESS
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import health as rows
 from otel_llmon.semconv.events import TARGET_DOWN, TARGET_UP
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 NO_SPAN = trace.INVALID_SPAN
 RETRY = "llmon.check.retry"
 """Name of the span events."""
-SUCCESS, FAILURE = "success", "failure"
 
 _duration = metering.Histogram(rows.HEALTH_DURATION)
 _step = metering.Histogram(rows.HEALTH_STEP)

@@ -100,9 +100,7 @@ class Check:
         self.name = target.name
         self._probe = probe
         self._runner = runner
-        self._hooks: list[tuple[str, Callable[[Result], object]]] = []
-        if on_change is not None:
-            self._hooks.append(("on_change", on_change))
+        self._on_change = on_change
         self._breaker = breaker
         self._loop = loop
         self.over = False
@@ -216,9 +214,8 @@ class Check:
         """Tell the program; a first verdict is a change where it is a bad one."""
         if self._breaker is not None and after.up is not None:
             reporting.guarded(self.name, "breaker", self._breaker.record, after.up)
-        if after.up != before.up and not (before.up is None and after.up):
-            for what, hook in self._hooks:
-                reporting.guarded(self.name, what, hook, after)
+        if self._on_change is not None and after.up != before.up and not (before.up is None and after.up):
+            reporting.guarded(self.name, "on_change", self._on_change, after)
 
 
 def word(up: bool | None) -> str:  # noqa: FBT001  # as in Fed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from otel_llmon.scores.features import REST, Feature
 from otel_llmon.scores.fitness import Note
 from otel_llmon.scores.profile import Profile
 from otel_llmon.scores.reference import Reference
-from otel_llmon.scores.telling import DRIFTED, STABLE, Told, means, number, outcome, percent
+from otel_llmon.scores.telling import STABLE, Told, counted, means, number, outcome, percent
 from otel_llmon.terminal.text import plain
 
 TOP = 3
@@ -105,7 +105,7 @@ def show(reference: Reference, now: datetime) -> None:
 
 
 def _feature_cells(feature: Feature) -> tuple[str, ...]:
-    total = max(feature.rows + feature.missing + feature.infinite, 1)
+    total = max(feature.total, 1)
     return (
         plain(feature.name),
         feature.kind,
@@ -203,19 +203,13 @@ def show_comparison(drift: Drift, found: Sequence[Told], *, everything: bool) ->
 
 def _told_cells(one: Told) -> tuple[str, ...]:
     drift = one.drift
-    effect = f"{one.effect.name} {one.effect.value:+.3g}" if one.effect else ""
-    way = one.effect.way if one.effect and one.group == DRIFTED else ""
-    what = plain("; ".join(one.what))
-    return plain(drift.name), drift.verdict.value, effect, f"{drift.p_value:.2g}" if one.tested else "", way, what
+    *cells, what = one.cells
+    return plain(drift.name), drift.verdict.value, *cells, plain(what)
 
 
 def summary(drift: Drift, found: Sequence[Told]) -> str:
     """Return the verdict in one line."""
-    counts: Mapping[str, int] = {group: sum(one.group == group for one in found) for group in (DRIFTED, STABLE)}
-    rest = len(found) - sum(counts.values())
-    parts = [f"{counts[DRIFTED]} of {len(found)} features drifted"]
-    if rest:
-        parts.append(f"of {rest} nothing can be said")
+    parts = counted(found)
     if drift.correlation and drift.correlation.changed:
         parts.append("correlations changed")
     return f"{outcome(drift)}: {', '.join(parts)}; {drift.rows:,} rows against reference {drift.reference}"

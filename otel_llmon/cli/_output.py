@@ -6,7 +6,10 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from otel_llmon.errors import LlmonError, reason
 
 
 def as_json(value: Any) -> None:
@@ -17,6 +20,14 @@ def as_json(value: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2)
     print(text)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file; raises LlmonError where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise LlmonError(f"{path}: not written, {reason(exc)}") from exc
 
 
 def replace_what_cannot_be_printed() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otel_llmon.cli import _tables
-from otel_llmon.cli._output import as_json
+from otel_llmon.cli._output import as_json, write_file
 from otel_llmon.cli._tables import (
     DelimiterOption,
     EncodingOption,
@@ -213,7 +213,7 @@ def _compared(  # noqa: PLR0913, PLR0917  # as the command has them
         from otel_llmon.pages import drift as page
 
         about = page.About(str(stored), file, _written(datetime.now(UTC)))
-        page.write(html, page.page(profile, result, found, about))
+        write_file(html, page.page(profile, result, found, about))
     if json:
         as_json(_features.comparison(result, found, profile))
     else:
@@ -271,11 +271,13 @@ def _is_reference(file: str) -> bool:
 
 def _target(file: str, out: Path | None) -> Path:
     """Return where a reference goes; raises SettingsError where that is the data itself."""
+    from otel_llmon.tables import ENDINGS, PACKED
+
     if file == "-":
         return out or Path("reference.json")
     path = Path(file)
     stem = path.name
-    while Path(stem).suffix in (".gz", ".bz2", ".xz", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"):
+    while Path(stem).suffix in (*PACKED, *ENDINGS):
         stem = Path(stem).stem
     found = out or Path(f"{stem}.reference.json")
     if found.exists() and path.exists() and found.samefile(path):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otel_llmon.errors import LlmonError, reason
+from otel_llmon.cli._output import write_file
 
 app = typer.Typer(help="Write rules for Prometheus.", no_args_is_help=True, add_completion=False)
 
@@ -37,8 +37,5 @@ def drift(  # noqa: PLR0913, PLR0917  # an option each
     if out is None:
         print(text, end="")
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise LlmonError(f"{out}: not written, {reason(exc)}") from exc
+    write_file(out, text)
     print(f"{out}: rules for {reference}, over {window}")

@@ -94,7 +94,7 @@ class DriftWatch:
             return
         try:
             found = columns.read(table)
-            self._add(found, len(next(iter(found.values()), ())))
+            self._add(found, columns.rows_of(found))
         except Exception as exc:
             self._refuse(exc)
 

@@ -82,10 +82,8 @@ def of_features(drift: Drift, reference: Reference, shown: Shown, facts: Attribu
         name = values.text(found.name) if found.name in shown.names else OTHER
         for score, method in METHODS.items():
             if score in found.scores:
-                at = (name, method)
-                scores[at] = (
-                    max(scores.get(at, 0.0), found.scores[score], key=abs) if at in scores else found.scores[score]
-                )
+                at, size = (name, method), found.scores[score]
+                scores[at] = max(scores.get(at, size), size, key=abs)
         for method, chance in _chances(found, reference):
             chances[name, method] = min(chances.get((name, method), 1.0), chance)
     for (name, method), size in scores.items():

@@ -146,7 +146,7 @@ def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column]
     except ColumnsError as exc:
         monitor._refuse("features", str(exc))
         return None
-    size = len(next(iter(found.values()), ()))
+    size = columns.rows_of(found)
     if size != rows:
         monitor._refuse("features", f"found {size} rows, expected {rows}, as of the predictions")
         return None

@@ -46,10 +46,6 @@ class Classes:
             raise SettingsError(f"classes: found {len(self._given)}, expected {MOST} at most; name those that matter")
         if self._given:
             self._most = len(set(self._given))
-        self.forget()
-
-    def forget(self) -> None:
-        """Know only the names that were given, as a forked child does."""
         self._names = {name: name for name in self._given}
         self._found: dict[Any, Found] = {}
 

@@ -21,10 +21,10 @@ class Performance:
     The baseline is a share of right answers, or the mean distance of numbers from the truth.
     """
 
-    def __init__(self, watch: DriftWatch | None, baseline: Measure | None, window: int) -> None:
-        if baseline is not None and not isinstance(baseline, Share | Mean | float | int):
+    def __init__(self, watch: DriftWatch | None, baseline: Measure, window: int) -> None:
+        if not isinstance(baseline, Share | Mean | float | int):
             raise SettingsError(f"baseline={baseline!r}: expected a number, a Share or a Mean")
-        if baseline is not None and watch is None:
+        if watch is None:
             raise SettingsError(
                 "baseline: found no reference, expected one: performance drift is told beside the inputs'"
             )
@@ -45,8 +45,6 @@ class Performance:
         self._add(abs(apart), numbers=True)
 
     def _add(self, value: float, *, numbers: bool) -> None:
-        if self._watch is None or self._baseline is None:
-            return
         with self._lock:
             self._rows += 1
             self._sum += value

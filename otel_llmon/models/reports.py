@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
@@ -47,7 +47,6 @@ class ModelReport:
     """The verdict of the last whole window, where there is a reference."""
     data: Any = None
     """Quality of the inputs, where there is a reference or are checks."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float | None:

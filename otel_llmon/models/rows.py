@@ -106,7 +106,7 @@ class Rows:
         """Take many rows as columns; return what is surprising, with where it stands."""
         if self.plain and found.keys() == set(self.names) and all(map(_is_numbers, found.values())):
             return self.add_matrix(np.column_stack([found[name] for name in self.names]))
-        rows = len(next(iter(found.values()), ()))
+        rows = columns.rows_of(found)
         kept = {name: _counted(column) for name, column in found.items()}
         with self._lock:
             self._tables.append(kept)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from otel_llmon.errors import LlmonError, reason
 from otel_llmon.pages import plots
 from otel_llmon.pages.histograms import histogram
 from otel_llmon.pages.markup import Markup, joined, table, tag, void
+from otel_llmon.scores.columns import Floats
 from otel_llmon.scores.counting import PRESENT
 from otel_llmon.scores.drift import Drift
 from otel_llmon.scores.features import REST, Feature
 from otel_llmon.scores.profile import Profile
-from otel_llmon.scores.telling import DRIFTED, INSUFFICIENT, STABLE, Told, outcome, percent
+from otel_llmon.scores.telling import Told, counted, outcome, percent
 
 MOST_PLOTS = 150
 """Features that are drawn; the table has all."""
@@ -33,14 +34,6 @@ class About(NamedTuple):
     reference: str
     window: str
     made: str
-
-
-def write(path: Path, content: str) -> None:
-    """Write a page; raises LlmonError where it cannot be written."""
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as exc:
-        raise LlmonError(f"{path}: not written, {reason(exc)}") from exc
 
 
 def page(profile: Profile, drift: Drift, found: Sequence[Told], about: About) -> str:
@@ -82,10 +75,7 @@ def _viewport() -> Markup:
 
 
 def _verdict(drift: Drift, found: Sequence[Told]) -> Markup:
-    count = {group: sum(one.group == group for one in found) for group in (DRIFTED, STABLE, INSUFFICIENT)}
-    said = [f"{count[DRIFTED]} of {len(found)} features drifted"]
-    if count[INSUFFICIENT]:
-        said.append(f"of {count[INSUFFICIENT]} nothing can be said")
+    said = counted(found)
     if drift.correlation and drift.correlation.changed:
         one = drift.correlation
         pair = f"most that of {one.pair[0]!r} and {one.pair[1]!r}, {one.before:.2f} → {one.now:.2f}"
@@ -118,10 +108,7 @@ def _cells(place: int, one: Told) -> Iterator[object]:
     drawn = place < MOST_PLOTS and one.drift.kind != "unknown"
     yield tag("a", {"href": f"#f{place}"}, one.drift.name) if drawn else one.drift.name
     yield _badge(one)
-    yield f"{one.effect.name} {one.effect.value:+.3g}" if one.effect else ""
-    yield f"{one.drift.p_value:.2g}" if one.tested else ""
-    yield one.effect.way if one.effect and one.group == DRIFTED else ""
-    yield "; ".join(one.what)
+    yield from one.cells
 
 
 def _badge(one: Told) -> Markup:
@@ -132,8 +119,9 @@ def _plots(profile: Profile, found: Sequence[Told]) -> Iterator[Markup]:
     yield tag("h2", None, "Reference and window")
     yield _legend()
     places = {feature.name: place for place, feature in enumerate(profile.reference.features)}
+    apart = cache(lambda: profile.reference.stack.judged(profile.counts, profile.totals).ks)  # of all tracks at once
     cards = [
-        _card(profile, places[one.drift.name], one, number)
+        _card(profile, places[one.drift.name], one, number, apart)
         for number, one in enumerate(found[:MOST_PLOTS])
         if one.drift.name in places
     ]
@@ -152,16 +140,16 @@ def _legend() -> Markup:
     return tag("div", {"class": "legend"}, reference, window, tag("span", None, "height: share of rows"))
 
 
-def _card(profile: Profile, place: int, one: Told, number: int) -> Markup:
+def _card(profile: Profile, place: int, one: Told, number: int, apart: Callable[[], Floats]) -> Markup:
     feature = profile.reference.features[place]
     head = tag("header", None, tag("h3", None, feature.name), _badge(one))
     what = tag("p", None, "; ".join(one.what) or f"{feature.kind}, {one.drift.rows:,} rows with a value")
-    pictures = tag("div", {"class": "pictures"}, *_pictures(profile, place, feature))
+    pictures = tag("div", {"class": "pictures"}, *_pictures(profile, place, feature, apart))
     several = "card several" if len(feature.tracks) > 1 else "card"
     return tag("section", {"class": several, "id": f"f{number}"}, head, what, pictures, _scores(one))
 
 
-def _pictures(profile: Profile, place: int, feature: Feature) -> Iterator[Markup]:
+def _pictures(profile: Profile, place: int, feature: Feature, apart: Callable[[], Floats]) -> Iterator[Markup]:
     if feature.levels:
         rows = _levels(profile, place, feature)
         if rows:
@@ -172,8 +160,7 @@ def _pictures(profile: Profile, place: int, feature: Feature) -> Iterator[Markup
     if len(tracks) == 1:
         yield _picture(profile, start, feature)
         return
-    apart = profile.reference.stack.judged(profile.counts, profile.totals).ks
-    for track in sorted(tracks, key=lambda track: -float(apart[track]))[:MOST_TRACKS]:
+    for track in sorted(tracks, key=lambda track: -float(apart()[track]))[:MOST_TRACKS]:
         name = profile.reference.tracks[track].name.removeprefix(f"{feature.name} ")
         yield tag("div", None, tag("h4", None, name), _picture(profile, track, feature))
 

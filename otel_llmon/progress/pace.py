@@ -75,10 +75,8 @@ class Every:
             if found and float(found[1]) > 0:
                 return cls(None, float(found[1]) * _UNITS[found[2]])
         elif not isinstance(every, int) and not hasattr(every, "total_seconds"):
-            raise TypeError(
-                f"every={values.shown(every)}: expected a number of items, or a time such as '30s' or '5min'"
-            )
-        raise ValueError(f"every={values.shown(every)}: expected a number of items, or a time such as '30s' or '5min'")
+            raise TypeError(f"every={values.shown(every)}: {_WANTED}")
+        raise ValueError(f"every={values.shown(every)}: {_WANTED}")
 
     def afresh(self) -> Self:
         """Return the same for another loop."""

@@ -42,7 +42,7 @@ class Census:
     def add(self, table: Any) -> None:
         """Count the rows of a table; of a column that it does not have, all are missing. Raises ColumnsError."""
         found = columns.read(table)
-        rows = len(next(iter(found.values()))) if found else 0
+        rows = columns.rows_of(found)
         self.rows += rows
         with np.errstate(over="ignore"):  # as in a profile
             for counted in self._columns:

@@ -17,12 +17,12 @@ from otel_llmon.errors import LlmonError
 from otel_llmon.scores import columns, patterns, usual
 from otel_llmon.scores.columns import HUGE
 from otel_llmon.scores.contents import Flags, Values
-from otel_llmon.scores.features import REST, Feature
+from otel_llmon.scores.features import Feature
 from otel_llmon.scores.usual import Usual
 
 TYPES = ("number", "integer", "string", "boolean", "datetime", "duration", "vector")
 """What `of_type` knows."""
-_ALSO = {"number": ("integer", "boolean", "datetime", "duration"), "datetime": (), "string": ()}
+_ALSO = {"number": ("integer", "boolean", "datetime", "duration")}
 """What is as good as the type that was asked for."""
 
 
@@ -279,7 +279,7 @@ def _missing(feature: Feature) -> Check:
 
 def _categorical(feature: Feature) -> list[Check | None]:
     kind = _check("type", _words, 0.0)
-    if not feature.rows or feature.levels is None or REST in feature.levels.places:
+    if not feature.rows or feature.levels is None or not feature.levels.whole:
         return [_missing(feature), kind]
     return [_missing(feature), kind, replace(one_of(feature.levels.names), usual=usual.unseen(feature))]
 

@@ -66,6 +66,11 @@ def raw(table: Any) -> dict[str, Any]:
     return {str(name): column for name, column in _pairs(table)}
 
 
+def rows_of(found: Mapping[str, Column]) -> int:
+    """Return how many rows columns have, as `read` returned them."""
+    return len(next(iter(found.values()), ()))
+
+
 def _pairs(table: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(table, Mapping):
         return table.items()

@@ -68,7 +68,7 @@ def _missing(profile: Profile, limits: Limits) -> Flags:
     rows = tally[:, [PRESENT, MISSING, ABOVE, BELOW, ABSENT]].sum(axis=1).astype(np.float64)
     missing = tally[:, [MISSING, ABSENT]].sum(axis=1).astype(np.float64)
     before = np.array([feature.missing for feature in features], dtype=np.float64)
-    total = np.array([feature.rows + feature.missing + feature.infinite for feature in features], dtype=np.float64)
+    total = np.array([feature.total for feature in features], dtype=np.float64)
     effect = np.array([feature.missing_effect for feature in features], dtype=np.float64)
     some = np.maximum(rows, 1.0)
     p = significance.shares(missing / effect, some / effect, before / effect, total / effect)
@@ -81,9 +81,7 @@ def _infinite(feature: Feature, count: int, rows: int, limits: Limits) -> bool:
     """Return whether there are infinities where there were none, or not by chance as many."""
     if not count or not feature.infinite:
         return bool(count)
-    total = feature.rows + feature.missing + feature.infinite
-    p = significance.shares(*(np.array([float(number)]) for number in (count, rows, feature.infinite, total)))
-    return bool(p[0] < limits.table)
+    return significance.share(count, rows, feature.infinite, feature.total) < limits.table
 
 
 def _constant(profile: Profile, place: int, limits: Limits) -> bool:
@@ -128,8 +126,7 @@ def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:
 
 def alike(feature: Feature, seen: Ints, limits: Limits) -> bool:
     """Return whether rows, counted in a feature's bins or levels, may be those of the feature."""
-    counts = (*feature.levels.counts, 0) if feature.levels else feature.tracks[0].counts if feature.tracks else ()
-    before, now = np.array([counts], dtype=np.float64), seen.astype(np.float64)[None]
+    before, now = np.array([feature.counts], dtype=np.float64), seen.astype(np.float64)[None]
     p = significance.chi_square(*distances.chi_square(now, before))
     apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before)
     return bool(p[0] > limits.table or apart[0] < limits.psi)

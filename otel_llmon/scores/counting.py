@@ -198,10 +198,9 @@ def as_if(feature: Feature, column: Column) -> Ints | None:
 
 def count_matrix(profile: Profile, rows: Floats) -> None:
     """Count few rows of all numeric features at once; every other feature of the reference is absent."""
-    matrix, reference = profile.plan.matrix, profile.reference
+    matrix = profile.plan.matrix
     profile.rows += len(rows)
-    others = np.setdiff1d(np.arange(len(reference.features)), matrix.features)
-    profile.tallies[others, ABSENT] += len(rows)
+    profile.tallies[matrix.others, ABSENT] += len(rows)
     values = np.ascontiguousarray(rows.T, dtype=np.float64)
     dropped = None if np.abs(values).max(initial=0.0) <= HUGE else ~(np.abs(values) <= HUGE)
     if dropped is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -75,7 +76,7 @@ class Dense:
     mean: float = 0.0
     scale: float = 0.0
 
-    @property
+    @cached_property
     def lowest(self) -> Floats:
         """Return the least that any bin says, of each score."""
         found: Floats = self.scores.min(axis=1)

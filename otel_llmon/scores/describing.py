@@ -22,12 +22,11 @@ WHOLE = 1024
 _WORD = re.compile(r"\w+")
 
 
-def measured(texts: Sequence[str | None]) -> Floats:
-    """Return a row per measure and a column per text, NaN for none."""
-    found = np.full((len(MEASURES), len(texts)), np.nan)
+def measured(texts: Sequence[str]) -> Floats:
+    """Return a row per measure and a column per text."""
+    found = np.empty((len(MEASURES), len(texts)))
     for place, text in enumerate(texts):
-        if text is not None:
-            found[:, place] = _measure(text)
+        found[:, place] = _measure(text)
     return found
 
 
@@ -42,12 +41,11 @@ def _measure(text: str) -> tuple[float, ...]:
     return (len(text), len(words), mean, letters / size, digits / size, capitals / size, foreign / size)
 
 
-def bag(texts: Sequence[str | None]) -> Floats:
-    """Return a row per text of how often its words fall into each bucket, NaN for none."""
-    found = np.full((len(texts), WORDS), np.nan)
+def bag(texts: Sequence[str]) -> Floats:
+    """Return a row per text of how often its words fall into each bucket."""
+    found = np.empty((len(texts), WORDS))
     for place, text in enumerate(texts):
-        if text is not None:
-            found[place] = _counted(text)
+        found[place] = _counted(text)
     return found
 
 

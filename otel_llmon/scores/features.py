@@ -94,6 +94,18 @@ class Feature:
     levels: Levels | None = None
     cloud: Cloud | None = None
 
+    @property
+    def total(self) -> int:
+        """Return how many rows there were, with a value or without."""
+        return self.rows + self.missing + self.infinite
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return the rows per level, and one for unknown levels, or per bin of the first series."""
+        if self.levels:
+            return (*self.levels.counts, 0)
+        return self.tracks[0].counts if self.tracks else ()
+
     @cached_property
     def effect(self) -> float:
         """Return how many rows count as one: the largest of all its parts."""

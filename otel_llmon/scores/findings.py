@@ -31,19 +31,17 @@ def findings(profile: Profile, limits: Limits) -> list[Finding]:
     """Return what a window says of each feature of its reference, in their order."""
     judged = profile.reference.stack.judged(profile.counts, profile.totals)
     tracks = _of_tracks(judged, limits)
-    found, start, present = [], 0, profile.tallies[:, PRESENT].tolist()
-    for feature, rows in zip(profile.reference.features, present, strict=True):
-        end = start + len(feature.tracks)
+    found, present = [], profile.tallies[:, PRESENT].tolist()
+    for feature, start, rows in zip(profile.reference.features, profile.plan.tracks, present, strict=True):
         if not rows:
             found.append(NOTHING)
         elif feature.levels:
             found.append(_of_levels(profile, feature, limits))
         elif feature.kind == "numeric":
-            found.append(tracks[start] if end > start else NOTHING)
+            found.append(tracks[start] if feature.tracks else NOTHING)
         else:
-            several = _together(tracks[start:end])
+            several = _together(tracks[start : start + len(feature.tracks)])
             found.append(_with_cloud(profile, feature, rows, several, limits))
-        start = end
     return found
 
 

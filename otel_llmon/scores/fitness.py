@@ -46,7 +46,7 @@ def _notes(feature: Feature, *, ordered: bool) -> Iterator[Note]:
         return
     if (value := _only(feature)) is not None:
         yield Note(name, f"constant: all rows are {value}; only another value would be noticed")
-    total = rows + feature.missing + feature.infinite
+    total = feature.total
     if feature.missing > MOST_MISSING * total:
         yield Note(name, f"{feature.missing / total:.0%} of rows have no value")
     if feature.infinite:

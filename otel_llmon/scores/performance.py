@@ -65,7 +65,7 @@ def performance(
     worse = was - value if higher_is_better else value - was
     if isinstance(before, Share) and isinstance(now, Share):
         numbers = (now.hits, now.rows, before.hits, before.rows)
-        two = float(significance.shares(*(np.array([float(number)]) for number in numbers))[0])
+        two = significance.share(*numbers)
     else:
         spread = sqrt(error**2 + error_was**2)
         two = float(significance.two_sided(np.array([worse / spread]))[0]) if spread else float(worse == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,7 @@ class Plan:
     @cached_property
     def tracks(self) -> list[int]:
         """Return each feature's first track."""
-        sizes = [len(found.tracks) for found in self.features]
-        return [sum(sizes[:place]) for place in range(len(sizes))]
+        return list(accumulate((len(found.tracks) for found in self.features), initial=0))[:-1]
 
     @cached_property
     def of_names(self) -> dict[str, int]:
@@ -68,6 +68,7 @@ class Matrix:
         features = plan.features
         numeric = [place for place, found in enumerate(features) if found.kind == "numeric"]
         self.features = np.array(numeric, dtype=np.int64)
+        self.others = np.setdiff1d(np.arange(len(features)), self.features)
         self.known = np.array([bool(features[place].tracks) for place in numeric], dtype=bool)
         self.tracks = np.array([plan.tracks[place] for place in numeric if features[place].tracks], dtype=np.int64)
         binnings = [features[place].tracks[0].binning for place in numeric if features[place].tracks]

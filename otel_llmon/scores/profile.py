@@ -75,7 +75,7 @@ class Profile:
         Values that a feature's kind does not have are counted, and so are columns that are not there or not known.
         """
         found = columns.read(table)
-        rows = len(next(iter(found.values()))) if found else 0
+        rows = columns.rows_of(found)
         with np.errstate(over="ignore"):  # a distance beyond all numbers is far, and counts as that
             for start in range(0, rows, PART):
                 part = found if rows <= PART else {name: column[start : start + PART] for name, column in found.items()}

@@ -96,7 +96,7 @@ class Checks:
         """Return the counts of a table; raises ColumnsError for what is none. `now` is the time, for `fresh()`."""
         raw = columns.raw(table)
         found = columns.read(raw)
-        rows = len(next(iter(found.values()))) if found else 0
+        rows = columns.rows_of(found)
         counts = Counts(rows=rows, tables=1, empty=int(not rows))
         moment = time.time() if now is None else now
         values = {name: self._values(name, raw[name], column) for name, column in found.items()}

@@ -125,7 +125,7 @@ class Reference:
 def _rows(found: Mapping[str, Column]) -> int:
     if not found:
         raise ColumnsError("no columns: expected at least one")
-    rows = len(next(iter(found.values())))
+    rows = columns.rows_of(found)
     if rows < FEWEST:
         raise ColumnsError(f"found {rows} rows, expected at least {FEWEST}")
     return rows

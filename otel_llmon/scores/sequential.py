@@ -121,8 +121,7 @@ def _counts(feature: Feature) -> Floats | None:
     """Return a feature's rows per bin or level; None where there is nothing to bet on."""
     if feature.rows < FEWEST or len(feature.tracks) + (feature.levels is not None) != 1:
         return None
-    counts = (*feature.levels.counts, 0) if feature.levels else feature.tracks[0].counts
-    return np.array(counts, dtype=np.float64)
+    return np.array(feature.counts, dtype=np.float64)
 
 
 def _all_bets(features: Sequence[Feature]) -> tuple[Floats, Floats]:

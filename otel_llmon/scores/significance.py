@@ -62,6 +62,11 @@ def two_samples(distance: Floats, rows: float, before: float) -> Floats:
     return p
 
 
+def share(found: float, rows: float, before: float, rows_before: float) -> float:
+    """Return the same as `shares` of one."""
+    return float(shares(*(np.array([float(number)]) for number in (found, rows, before, rows_before)))[0])
+
+
 def shares(found: Floats, rows: Floats, before: Floats, rows_before: Floats) -> Floats:
     """Return how likely `found` of `rows` and `before` of `rows_before` come from one share.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,18 +65,31 @@ class Told:
     @property
     def group(self) -> str:
         """Return "drifted", "stable" or "insufficient"."""
-        changed = self.drift.changed
-        return INSUFFICIENT if changed is None else DRIFTED if changed else STABLE
+        return outcome(self.drift)
 
     @property
     def tested(self) -> bool:
         """Return whether the p-value, which is that of the values, is about the effect."""
         return self.effect is not None and self.effect.name != "missing"
 
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the effect, the p-value, the direction and what changed, as a table has them."""
+        effect = f"{self.effect.name} {self.effect.value:+.3g}" if self.effect else ""
+        way = self.effect.way if self.effect and self.group == DRIFTED else ""
+        return effect, f"{self.drift.p_value:.2g}" if self.tested else "", way, "; ".join(self.what)
 
-def outcome(drift: Drift) -> str:
-    """Return what a window says as a whole: "drifted", "stable" or "insufficient"."""
+
+def outcome(drift: Drift | FeatureDrift) -> str:
+    """Return what a window says, as a whole or of a feature: "drifted", "stable" or "insufficient"."""
     return INSUFFICIENT if drift.changed is None else DRIFTED if drift.changed else STABLE
+
+
+def counted(found: Sequence[Told]) -> list[str]:
+    """Return of how many features it is said that they drifted, and of how many nothing, where there are such."""
+    groups = Counter(one.group for one in found)
+    said = [f"{groups[DRIFTED]} of {len(found)} features drifted"]
+    return said + ([f"of {groups[INSUFFICIENT]} nothing can be said"] if groups[INSUFFICIENT] else [])
 
 
 def told(drift: Drift, profile: Profile, limits: Limits | None = None) -> list[Told]:
@@ -148,7 +162,7 @@ class _Seen(NamedTuple):
 
 
 def _before(feature: Feature) -> float:
-    return _share(feature.missing, feature.rows + feature.missing + feature.infinite)
+    return _share(feature.missing, feature.total)
 
 
 def _share(part: float, whole: float) -> float:

@@ -52,7 +52,7 @@ def _divergence(share: float, usual: float) -> float:
 
 def missing(feature: Feature) -> Usual:
     """Return how often a feature had no value."""
-    return Usual(feature.missing, feature.rows + feature.missing + feature.infinite, feature.missing_effect)
+    return Usual(feature.missing, feature.total, feature.missing_effect)
 
 
 def infinite(feature: Feature) -> Usual | None:

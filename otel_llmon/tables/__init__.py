@@ -15,10 +15,10 @@ from otel_llmon.tables.parquet import Parquet
 from otel_llmon.tables.parts import Reader
 from otel_llmon.tables.sources import Source, TableFileError
 
-__all__ = ["Manner", "Reader", "TableFileError", "open_table"]
+__all__ = ["ENDINGS", "PACKED", "Manner", "Reader", "TableFileError", "open_table"]
 
 Format = Literal["csv", "jsonl", "parquet"]
-_ENDINGS: dict[str, Format] = {
+ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".jsonl": "jsonl",
@@ -27,7 +27,7 @@ _ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_PACKED = (".gz", ".bz2", ".xz")
+PACKED = (".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def _format(name: str, source: Source) -> Format:
     if source.head.startswith(b"PAR1"):
         return "parquet"
     path = PurePath(name)
-    ending = PurePath(path.stem).suffix if path.suffix in _PACKED else path.suffix
-    if ending.lower() in _ENDINGS:
-        return _ENDINGS[ending.lower()]
+    ending = PurePath(path.stem).suffix if path.suffix in PACKED else path.suffix
+    if ending.lower() in ENDINGS:
+        return ENDINGS[ending.lower()]
     return "jsonl" if source.head.decode(source.encoding, errors="replace").lstrip()[:1] == "{" else "csv"
 
 
