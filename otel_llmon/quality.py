@@ -73,6 +73,8 @@ class QualityWatch:
         _check(window=window, top=top)
         self.model, self.version = text(model), text(version)
         self.checks = checks if isinstance(checks, Checks) else Checks(reference, checks)
+        self.numeric = self.checks.reference.numeric if self.checks.reference else ()
+        """The features that `add_matrix` takes, in their order."""
         self.last: Report | None = None
         """What the last whole window, or the last batch that was checked, came to."""
         self._size, self._top, self._told, self._clock = window, top, values, clock
@@ -102,11 +104,16 @@ class QualityWatch:
     def add_matrix(self, numbers: Floats) -> None:
         """Look at rows of numbers, NaN for none: a column for each of the reference's `numeric` features.
 
-        This is the way for few rows at a time. Features of another kind count as absent, as in a Profile.
+        This is the way for few rows at a time. Features of another kind count as absent, as in a Profile. Checks of
+        several columns at once see the rows of one call together, as in `add`.
         """
         if not state.level:
             return
         try:
+            if self.checks.groups:
+                self._grid.expect(numbers)
+                self.add(dict(zip(self.numeric, numbers.T, strict=True)))
+                return
             with self._lock:
                 now = self._clock()
                 if not self._grid.rows:

@@ -114,6 +114,17 @@ def test_a_batch_counts_as_its_rows_do(recorder, monitor, batch):
     }
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_nan_in_a_batch_is_no_value_wherever_it_stands(recorder, monitor, place):
+    """The sums of the others stay sums."""
+    numbers = [0.25, 0.5, 0.5]
+    numbers[place] = float("nan")
+    monitor.log_batch(None, ["cat"] * 3, proba=numbers, latency=numbers)
+    for name in ("llmon.prediction.confidence", "llmon.prediction.duration"):
+        [point] = recorder.points()[name]
+        assert (point.count, point.sum) == (2, sum(number for number in numbers if number <= 1))
+
+
 def test_a_truth_that_comes_later_is_joined_by_its_id(recorder, monitor):
     """As an event that carries the id, and in the same counts as one that comes at once."""
     monitor.log(None, "cat", id="p1")
@@ -529,6 +540,18 @@ def test_a_monitor_of_checks_alone_watches_quality(recorder):
         monitor.log({"age": age * 50}, "yes")
     assert monitor.drift is None
     assert monitor.report().data.score == pytest.approx(0.3)
+
+
+def test_checks_that_know_no_reference_are_asked_of_rows_that_drift_has_as_numbers(recorder, reference, caplog):
+    """Each watcher gets rows in the form that it can read."""
+    from otel_llmon.scores.quality import Checks, within
+
+    monitor = ModelMonitor("churn", "1", reference, checks=Checks(None, {"age": within(0, 120)}), window=10)
+    for age in range(10):
+        monitor.log({"age": age * 50, "income": 1.0}, "yes")
+    assert monitor.report().data.score == pytest.approx(0.3)
+    assert monitor.report().drift.rows == 10
+    assert not caplog.records
 
 
 def test_latency_may_be_a_timedelta(recorder, monitor):

@@ -225,6 +225,7 @@ def test_who_flushes_waits_for_what_another_thread_hands_over(reference):
     begun, go_on, done = (threading.Event() for _ in range(3))
 
     class Slow:
+        numeric = ()
         rows = 0
 
         def add(self, table):

@@ -24,6 +24,7 @@ from otel_llmon.scores.quality import (
     outliers,
     probability,
     satisfies,
+    unique,
     within,
 )
 from otel_llmon.scores.reference import Reference
@@ -131,6 +132,16 @@ def test_rows_of_numbers_are_counted_by_the_next_collection(recorder):
     assert {finding.kind for finding in watch.last.violations} == {"finite"}
     assert points(recorder, "llmon.quality.rows") == {(): 100}
     assert points(recorder, "llmon.quality.last_batch") == {(): 1050.0}
+
+
+def test_checks_of_several_columns_are_asked_of_rows_of_numbers_too(recorder, caplog):
+    """Of the rows that came together; what is no such rows is refused as ever."""
+    watch = QualityWatch("m", checks=Checks(REFERENCE, {("a", "b"): unique()}))
+    watch.add_matrix(np.array([[0.0, 0.5], [0.5, 0.0], [0.0, 0.5]]))
+    assert values(recorder)["a, b", "unique"] == (1, 2)
+    watch.add_matrix(np.zeros((3, 5)))
+    assert points(recorder, "llmon.quality.violations") == {("unreadable",): 1}
+    assert "expected rows by 2 numeric features" in caplog.text
 
 
 def test_a_dropped_column_is_one_violation(recorder):

@@ -86,6 +86,11 @@ class DriftWatch:
         self._detector = Detector(self.reference)
         self._report = Report(self, Shown(self.reference, self.top, self.weights))
 
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The features that `add_matrix` takes, in their order."""
+        return self.reference.numeric
+
     # what comes in
 
     def add(self, table: Any) -> None:

@@ -87,8 +87,10 @@ def _batch(monitor: ModelMonitor, told: Mapping[str, Any]) -> Batch | None:
 
 def _checked(check: Any, told: list[Any], found: list[Found] | None, refuse: parts.Refuse) -> list[float | None]:
     """Return what can be taken of a column."""
-    if set(map(type, told)) == {float} and min(told) >= 0.0 and max(told) <= 1.0:  # as most are
-        return told
+    if set(map(type, told)) == {float}:
+        numbers = np.array(told)
+        if ((numbers >= 0.0) & (numbers <= 1.0)).all():  # as most are
+            return told
     if found is None:
         return [None if columns.absent(value) else check(value, refuse) for value in told]
     pairs = zip(told, found, strict=True)

@@ -34,14 +34,21 @@ _PLAIN = {bool, int, float, str, type(None)}
 
 
 class Watcher(Protocol):
-    """Takes columns by name; it raises nothing."""
+    """Takes columns by name, or rows of numbers; it raises nothing."""
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The features that a matrix has a column for."""
 
     def add(self, table: Any, /) -> None:
         """Count the rows of a table."""
 
+    def add_matrix(self, matrix: Floats, /) -> None:
+        """Count rows of numbers."""
+
 
 class Rows:
-    """Rows that wait for `watchers`; one that has `add_matrix` too gets plain numbers that way."""
+    """Rows that wait for `watchers`; one that knows the features of `reference` gets plain numbers as a matrix."""
 
     def __init__(self, reference: Reference | None, watchers: Sequence[Watcher], window: int = MOST) -> None:
         self._watchers = watchers
@@ -158,12 +165,11 @@ class Rows:
     def _hand_over(self, matrix: Floats) -> None:
         table: dict[str, Column] | None = None
         for watcher in self._watchers:
-            take: Callable[[Floats], None] | None = getattr(watcher, "add_matrix", None)
-            if take is not None:
-                take(matrix)
-                continue
-            table = table or dict(zip(self.names, np.ascontiguousarray(matrix.T), strict=True))
-            watcher.add(table)
+            if watcher.numeric == self.names:
+                watcher.add_matrix(matrix)
+            else:
+                table = table or dict(zip(self.names, np.ascontiguousarray(matrix.T), strict=True))
+                watcher.add(table)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

@@ -55,10 +55,14 @@ class Grid:
         self._least, self._most = np.full(columns, np.inf), np.full(columns, -np.inf)
         self._counts = Counts()
 
-    def add(self, rows: Floats, now: float) -> None:
-        """Count rows, NaN for none; raises ColumnsError where they are none of the reference's."""
+    def expect(self, rows: Floats) -> None:
+        """Raise ColumnsError for what has no column for each numeric feature of the reference."""
         if rows.ndim != 2 or rows.shape[1] != len(self._names) or not self._names:
             raise ColumnsError(f"an array of shape {rows.shape}: expected rows by {len(self._names)} numeric features")
+
+    def add(self, rows: Floats, now: float) -> None:
+        """Count rows, NaN for none; raises ColumnsError where they are none of the reference's."""
+        self.expect(rows)
         if not len(rows):
             return
         for place, name, check in self._alone:
