@@ -148,9 +148,9 @@ def _resources() -> dict[str, float]:
     found: dict[str, float] = {}
     for source in list(sampler.sources.values()):
         for row in source.rows:
-            readings = list(source.fresh(row, now, sampler.beat))
-            if len(readings) == 1 and not readings[0].attributes:
-                found[row] = readings[0].value
+            match list(source.fresh(row, now, sampler.beat)):
+                case [(_, value, attributes)] if not attributes:
+                    found[row] = value
     return found
 
 

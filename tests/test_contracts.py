@@ -141,14 +141,14 @@ def test_every_observer_yields_its_rows_and_no_others(name):
     observe, rows = sources([name])[name]()
     seen = set()
     try:
-        seen = {reading.metric for _ in range(3) for reading in observe()}
+        seen = {row for _ in range(3) for row, _, _ in observe()}
     except NoDataError:
         assert name in HERE_OR_NOT
     assert seen <= set(rows)
     assert {row.name for row in rows} - {row.name for row in seen} <= HERE_OR_NOT.get(name, set())
-    for reading in observe() if seen else ():
-        assert set(reading.attributes) <= set(reading.metric.attributes)
-        assert isinstance(reading.value, int | float)
+    for row, value, attributes in observe() if seen else ():
+        assert set(attributes) <= set(row.attributes)
+        assert isinstance(value, int | float)
 
 
 INSTRUMENTORS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][

@@ -40,7 +40,7 @@ def sampler():
 
 def said(group: Group) -> dict[tuple, float]:
     """What a group tells now, by name and the values of its attributes."""
-    return {(reading.metric.name, *reading.attributes.values()): reading.value for reading in group()}
+    return {(row.name, *attributes.values()): value for row, value, attributes in group()}
 
 
 def read() -> None:

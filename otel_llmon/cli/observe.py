@@ -87,7 +87,7 @@ def _made(make: Callable[[], Made]) -> Any:
 def _readings(observe: Any) -> list[Reading] | str:
     """Return the readings, or why there are none."""
     try:
-        return list(observe())
+        return [Reading(*told) for told in observe()]
     except NoDataError as exc:
         return str(exc)
     except Exception as exc:  # what is foreign may raise anything, and the others are to be shown

@@ -51,17 +51,24 @@ class Points:
 
     def readings(self) -> list[Metric]:
         """Return what the SDK does not see: cumulative, as `takes_readings` says."""
-        now = time.time_ns()
+        now, new = time.time_ns(), object.__new__
         starts = {origin: self._began(origin) for origin in ("start", "process", "boot")}
         found = []
         for row, readings in metering.handed_over():
             if readings:
                 start = None if row.kind == "gauge" else starts[row.since]
-                points = [_number(attributes, value, start, now) for _, value, attributes in readings]
-                metric = object.__new__(Metric)  # as in _number()
-                about = metric.__dict__
-                about["name"], about["description"], about["unit"] = row.name, row.description, row.unit
-                about["data"] = _data(row.kind, points)
+                points = []
+                for _, value, attributes in readings:
+                    point = new(NumberDataPoint)  # the constructors guard each field, which takes most of the time
+                    fields = point.__dict__
+                    fields["attributes"], fields["value"] = attributes, value
+                    fields["start_time_unix_nano"], fields["time_unix_nano"] = start, now
+                    fields["exemplars"] = ()
+                    points.append(point)
+                metric = new(Metric)
+                fields = metric.__dict__
+                fields["name"], fields["description"], fields["unit"] = row.name, row.description, row.unit
+                fields["data"] = _data(row.kind, points)
                 found.append(metric)
         return found
 
@@ -148,15 +155,6 @@ class Points:
         )
 
 
-def _number(attributes: Any, value: float, start: int | None, now: int) -> NumberDataPoint:
-    made = object.__new__(NumberDataPoint)  # its constructor guards each field, which takes most of the time
-    fields = made.__dict__
-    fields["attributes"], fields["value"] = attributes, value
-    fields["start_time_unix_nano"], fields["time_unix_nano"] = start, now
-    fields["exemplars"] = []
-    return made
-
-
 @functools.cache
 def _origins() -> dict[str, str]:
     return {row.name: row.since for row in semconv.rows() if row.since != "start"}
@@ -165,7 +163,7 @@ def _origins() -> dict[str, str]:
 def _data(kind: str, points: list[NumberDataPoint]) -> Gauge | Sum:
     if kind == "gauge":
         return Gauge(points)
-    made = object.__new__(Sum)  # as in _number()
+    made = object.__new__(Sum)  # as in readings()
     fields = made.__dict__
     fields["data_points"], fields["aggregation_temporality"] = points, _CUMULATIVE
     fields["is_monotonic"] = kind == "counter"

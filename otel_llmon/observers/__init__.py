@@ -17,7 +17,7 @@ from typing import Any
 from otel_llmon import metering, telemetry
 from otel_llmon.errors import NoDataError, SettingsError
 from otel_llmon.events import errors
-from otel_llmon.metering import Reading, values
+from otel_llmon.metering import Told, values
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv.selfmetrics import SELF_CPU
 
@@ -30,7 +30,7 @@ OBSERVERS = {
     "torch": "otel_llmon.observers.torch",
 }
 
-Observe = Callable[[], Iterable[Reading]]
+Observe = Callable[[], Iterable[Told]]
 
 PATIENCE = 5.0
 """Seconds after which a source that has not answered counts as hanging."""
@@ -46,12 +46,12 @@ class _Source:
     name: str
     observe: Observe
     rows: Mapping[str, Metric]
-    readings: dict[str, list[Reading]] = field(default_factory=dict)
+    readings: dict[str, list[Told]] = field(default_factory=dict)
     read_at: float = 0.0
     busy_since: float | None = None
     told: str = ""
 
-    def fresh(self, row: str, now: float, beat: float) -> Iterable[Reading]:
+    def fresh(self, row: str, now: float, beat: float) -> Iterable[Told]:
         """Return the last readings of a metric, or nothing where they are older than two beats and a bit."""
         if now - self.read_at > 2.5 * beat:
             return ()
@@ -96,17 +96,17 @@ class _Sampler:
             self._wake.set()
 
     def _reader(self, source: _Source, row: str) -> metering.Source:
-        def read() -> Iterable[Reading]:
+        def read() -> Iterable[Told]:
             self.ensure()
             return source.fresh(row, self.clock(), self.beat)
 
         return read
 
-    def fresh(self) -> Mapping[str, Sequence[Reading]]:
+    def fresh(self) -> Mapping[str, Sequence[Told]]:
         """Return the last readings of all sources, by metric."""
         self.ensure()
         now = self.clock()
-        found: dict[str, list[Reading]] = {}
+        found: dict[str, list[Told]] = {}
         for source in list(self.sources.values()):
             if now - source.read_at <= 2.5 * self.beat:
                 for name, readings in source.readings.items():
@@ -167,13 +167,13 @@ class _Sampler:
     def _read(self, source: _Source) -> None:
         source.busy_since = self.clock()
         try:
-            found: dict[str, list[Reading]] = {}
-            for reading in source.observe():
-                name = reading[0].name
+            found: dict[str, list[Told]] = {}
+            for told in source.observe():
+                name = told[0].name
                 if name in found:
-                    found[name].append(reading)
+                    found[name].append(told)
                 elif name in source.rows:
-                    found[name] = [reading]
+                    found[name] = [told]
             source.readings, source.read_at, source.told = found, self.clock(), ""
         except NoDataError as exc:
             source.readings, source.read_at = {}, self.clock()
@@ -247,7 +247,7 @@ def attach(*observers: str | Any, every: float | None = None) -> None:
 def each_beat(name: str, work: Callable[[], None]) -> None:
     """Have some work done on the beat, and before the last flush, beside what is read there."""
 
-    def observe() -> Iterable[Reading]:
+    def observe() -> Iterable[Told]:
         work()
         return ()
 
@@ -294,9 +294,9 @@ def gauge(
     if instrument.row.kind != "gauge":
         raise SettingsError(f"gauge {name!r}: there is a {instrument.row.kind} of this name; choose another")
 
-    def observe() -> Sequence[Reading]:
+    def observe() -> Sequence[Told]:
         value = read()
-        return [] if value is None else [Reading(row, value, fixed)]
+        return [] if value is None else [(row, value, fixed)]
 
     suffix = ",".join(f"{key}={value}" for key, value in sorted(fixed.items()))
     source = f"{name}{{{suffix}}}" if suffix else name

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_llmon.errors import NoDataError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers import hierarchy
 from otel_llmon.observers.reading import SHORTEST, Group, Window
 from otel_llmon.semconv import Metric
@@ -122,9 +122,9 @@ def watch_pressure(root: str = "/") -> Group[Pressure]:
             raise NoDataError("no pressure: it is in version 2 of control groups only")
         return Pressure(stalled)
 
-    def tell(pressure: Pressure) -> Iterator[Reading]:
+    def tell(pressure: Pressure) -> Iterator[Told]:
         for (resource, kind), seconds in pressure.stalled.items():
-            yield Reading(rows.CONTAINER_PRESSURE, seconds, {RESOURCE: resource, PRESSURE_KIND: kind})
+            yield rows.CONTAINER_PRESSURE, seconds, {RESOURCE: resource, PRESSURE_KIND: kind}
 
     return Group((rows.CONTAINER_PRESSURE,), read, tell, [find])
 
@@ -186,9 +186,9 @@ def cpus(root: str = "/") -> float:
 _cpus: dict[str, tuple[float, float]] = {}
 
 
-def _tell_cpu(cpu: ContainerCPU) -> Iterator[Reading]:
+def _tell_cpu(cpu: ContainerCPU) -> Iterator[Told]:
     for mode, seconds in cpu.time.items():
-        yield Reading(rows.CONTAINER_CPU_TIME, seconds, {CPU_MODE: mode})
+        yield rows.CONTAINER_CPU_TIME, seconds, {CPU_MODE: mode}
     yield from _known(
         (rows.CONTAINER_CPU_LIMIT, cpu.limit),
         (rows.CONTAINER_CPU_UTILIZATION, cpu.utilization),
@@ -198,7 +198,7 @@ def _tell_cpu(cpu: ContainerCPU) -> Iterator[Reading]:
     )
 
 
-def _tell_memory(memory: ContainerMemory) -> Iterator[Reading]:
+def _tell_memory(memory: ContainerMemory) -> Iterator[Told]:
     yield from _known(
         (rows.CONTAINER_MEMORY_USAGE, memory.usage),
         (rows.CONTAINER_MEMORY_WORKING_SET, memory.working_set),
@@ -209,5 +209,5 @@ def _tell_memory(memory: ContainerMemory) -> Iterator[Reading]:
     )
 
 
-def _known(*values: tuple[Metric, float | None]) -> Iterator[Reading]:
-    return (Reading(row, value) for row, value in values if value is not None)
+def _known(*values: tuple[Metric, float | None]) -> Iterator[Told]:
+    return ((row, value, {}) for row, value in values if value is not None)

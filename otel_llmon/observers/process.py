@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers import cgroup, sockets
-from otel_llmon.observers.reading import LINUX, File, Group, Window, all_told, psutil, told
+from otel_llmon.observers.reading import LINUX, File, Group, Window, all_told, psutil
 from otel_llmon.observers.sockets import Connections
 from otel_llmon.semconv import process as rows
 from otel_llmon.semconv.attributes import CPU_MODE, DISK_DIRECTION, GC_GENERATION, PAGING_FAULT, PROCESS_SWITCH
@@ -25,21 +27,29 @@ if sys.platform != "win32":
     import resource
 
 MODES = ("user", "system")
-_COUNTED = ("collections", "collected", "uncollectable")
+_counted = itemgetter("collections", "collected", "uncollectable")
 """What the garbage collector counts, in the order of Collector's fields."""
 
-_ROWS = (
-    rows.PROCESS_CPU_TIME,
-    rows.PROCESS_CPU_UTILIZATION,
+_SINGLE = (
     rows.PROCESS_MEMORY_USAGE,
     rows.PROCESS_MEMORY_VIRTUAL,
     rows.PROCESS_THREADS,
     rows.PROCESS_FILES,
     rows.PROCESS_UPTIME,
+)
+_PAIRS = (
+    rows.PROCESS_CPU_TIME,
+    rows.PROCESS_CPU_UTILIZATION,
     rows.PROCESS_SWITCHES,
     rows.PROCESS_FAULTS,
     rows.PROCESS_DISK_IO,
 )
+
+_Pairs = tuple[Sequence[Any], ...]
+_Numbers = tuple[tuple[int, int, int, int | None, float], _Pairs]
+"""Those of _SINGLE, and those of _PAIRS, of which each may be empty."""
+_Found = tuple[tuple[int, int, int, int | None], _Pairs]
+"""What is read of them: all but the time since the start, and the shares of CPU time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +89,42 @@ def watch(
     owner, begun, window = 0, 0.0, Window(2, clock)
     process: Any = None
 
-    def read() -> Usage:
+    def read() -> _Numbers:
         nonlocal owner, begun, window, process
         if owner != os.getpid():  # a forked child takes over its parent's observer
             process = source.Process()
             owner = os.getpid()
             begun = clock() - _age(proc, process, linux=linux)
             window = Window(len(MODES), clock, begun)
-        times, found = _linux(proc, statm, io) if linux else _foreign(process)
+        single, (times, *others) = _linux(proc, statm, io) if linux else _foreign(process)
         elapsed, spent = window.since(times)
         whole = elapsed * cpus()
         shares = [part / whole for part in spent] if whole else ()
-        cpu_time, utilization = (dict(zip(MODES, values, strict=False)) for values in (times, shares))
-        return Usage(cpu_time, utilization, uptime=clock() - begun, **found)
+        return (*single, clock() - begun), (times, shares, *others)
 
-    return Group(_ROWS, read, _tell, [statm, io] if linux else [])
+    return Group(_SINGLE + _PAIRS, read, _tell, [statm, io] if linux else [], _usage)
 
 
 def watch_collector() -> Group[Collector]:
     """Return the group of the garbage collector."""
 
-    def read() -> Collector:
-        stats = gc.get_stats()
-        return Collector(*(tuple([one[word] for one in stats]) for word in _COUNTED))
+    def read() -> list[tuple[int, ...]]:
+        return [*zip(*map(_counted, gc.get_stats()), strict=True)]
 
     keys = [{GC_GENERATION: generation} for generation in range(len(gc.get_stats()))]
 
-    def tell(collector: Collector) -> list[Reading]:
-        return [
-            *all_told(repeat(rows.GC_COLLECTIONS), collector.collections, keys),
-            *all_told(repeat(rows.GC_COLLECTED), collector.collected, keys),
-            *(told for told in all_told(repeat(rows.GC_UNCOLLECTABLE), collector.uncollectable, keys) if told.value),
-        ]
+    def tell(numbers: list[tuple[int, ...]]) -> list[Told]:
+        collections, collected, uncollectable = numbers
+        found = all_told(repeat(rows.GC_COLLECTIONS), collections, keys)
+        found += all_told(repeat(rows.GC_COLLECTED), collected, keys)
+        if any(uncollectable):
+            found += [told for told in all_told(repeat(rows.GC_UNCOLLECTABLE), uncollectable, keys) if told[1]]
+        return found
 
-    return Group((rows.GC_COLLECTIONS, rows.GC_COLLECTED, rows.GC_UNCOLLECTABLE), read, tell)
+    def shape(numbers: list[tuple[int, ...]]) -> Collector:
+        return Collector(*numbers)
+
+    return Group((rows.GC_COLLECTIONS, rows.GC_COLLECTED, rows.GC_UNCOLLECTABLE), read, tell, (), shape)
 
 
 GROUPS: Mapping[str, Callable[[], Group[Any]]] = {
@@ -135,33 +147,28 @@ class Process:
 SNAPSHOT = Process
 
 
-_Found = tuple[tuple[float, float], dict[str, Any]]
-"""CPU seconds in the order of MODES, and the other fields of Usage that are read."""
-
-
 def _linux(proc: str, statm: File, io: File) -> _Found:
     used = resource.getrusage(resource.RUSAGE_SELF)
     virtual, resident = statm.read().split(None, 2)[:2]
     disk = _disk_io(io)  # before files are counted, of which it opens one
-    return (used.ru_utime, used.ru_stime), {
-        "memory": int(resident) * _PAGE,
-        "virtual": int(virtual) * _PAGE,
-        "threads": os.stat(f"{proc}/self/task").st_nlink - 2,  # noqa: PTH116  # a folder for each thread: adding them up is dearer
-        "files": _open_files(proc),
-        "switches": {"voluntary": used.ru_nvcsw, "involuntary": used.ru_nivcsw},
-        "faults": {"major": used.ru_majflt, "minor": used.ru_minflt},
-        "disk_io": disk,
-    }
+    threads = os.stat(f"{proc}/self/task").st_nlink - 2  # noqa: PTH116  # a folder for each: adding them up is dearer
+    single = int(resident) * _PAGE, int(virtual) * _PAGE, threads, _open_files(proc)
+    times, switches = (used.ru_utime, used.ru_stime), (used.ru_nvcsw, used.ru_nivcsw)
+    return single, (times, switches, (used.ru_majflt, used.ru_minflt), disk)
 
 
-def _disk_io(io: File) -> dict[str, int]:
+def _disk_io(io: File) -> Sequence[int]:
     """Return bytes from and to disks, of which getrusage() was seen to miss some; nothing where that is not shown."""
     try:
-        words = io.read().split()
+        found = _DISK_IO.search(io.read())
     except OSError:
-        return {}
-    counted = dict(zip(words[::2], words[1::2], strict=True))
-    return {"read": int(counted[b"read_bytes:"]), "write": int(counted[b"write_bytes:"])}
+        return ()
+    if found is None:
+        raise ValueError("no bytes from and to disks")
+    return int(found[1]), int(found[2])
+
+
+_DISK_IO = re.compile(rb"\nread_bytes: (\d+)\nwrite_bytes: (\d+)")
 
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -176,22 +183,11 @@ def _foreign(process: Any) -> _Found:
     with process.oneshot():
         times, memory = process.cpu_times(), process.memory_info()
         switches = process.num_ctx_switches()
-        return (times.user, times.system), {
-            "memory": memory.rss,
-            "virtual": memory.vms,
-            "threads": process.num_threads(),
-            "files": process.num_fds() if hasattr(process, "num_fds") else None,
-            "switches": {"voluntary": switches.voluntary, "involuntary": switches.involuntary},
-            "faults": {},
-            "disk_io": _foreign_io(process),
-        }
-
-
-def _foreign_io(process: Any) -> dict[str, int]:
-    if not hasattr(process, "io_counters"):  # as on macOS
-        return {}
-    counted = process.io_counters()
-    return {"read": counted.read_bytes, "write": counted.write_bytes}
+        files = process.num_fds() if hasattr(process, "num_fds") else None
+        io = process.io_counters() if hasattr(process, "io_counters") else None  # not on macOS
+        disk = (io.read_bytes, io.write_bytes) if io else ()
+        single = memory.rss, memory.vms, process.num_threads(), files
+        return single, ((times.user, times.system), (switches.voluntary, switches.involuntary), (), disk)
 
 
 def _age(proc: str, process: Any, *, linux: bool) -> float:
@@ -203,32 +199,27 @@ def _age(proc: str, process: Any, *, linux: bool) -> float:
     return max(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
 
 
-def _keys(key: str, *names: str) -> list[dict[str, str]]:
-    """Return the attributes of values in the order of `names`, as a Usage has them."""
-    return [{key: name} for name in names]
+_PAIRED = (
+    (CPU_MODE, MODES),
+    (CPU_MODE, MODES),
+    (PROCESS_SWITCH, ("voluntary", "involuntary")),
+    (PAGING_FAULT, ("major", "minor")),
+    (DISK_DIRECTION, ("read", "write")),
+)
+"""What tells the two numbers of a pair apart, in the order of _PAIRS."""
+_KEYS = [[{key: name} for name in names] for key, names in _PAIRED]
 
 
-_MODE = _keys(CPU_MODE, *MODES)
-_SWITCH = _keys(PROCESS_SWITCH, "voluntary", "involuntary")
-_FAULT = _keys(PAGING_FAULT, "major", "minor")
-_DIRECTION = _keys(DISK_DIRECTION, "read", "write")
-
-
-def _tell(usage: Usage) -> list[Reading]:
-    found = [
-        told((rows.PROCESS_MEMORY_USAGE, usage.memory, {})),
-        told((rows.PROCESS_MEMORY_VIRTUAL, usage.virtual, {})),
-        told((rows.PROCESS_THREADS, usage.threads, {})),
-        told((rows.PROCESS_UPTIME, usage.uptime, {})),
-    ]
-    if usage.files is not None:
-        found.append(told((rows.PROCESS_FILES, usage.files, {})))
-    for row, values, keys in (
-        (rows.PROCESS_CPU_TIME, usage.cpu_time, _MODE),
-        (rows.PROCESS_CPU_UTILIZATION, usage.cpu_utilization, _MODE),
-        (rows.PROCESS_SWITCHES, usage.switches, _SWITCH),
-        (rows.PROCESS_FAULTS, usage.faults, _FAULT),
-        (rows.PROCESS_DISK_IO, usage.disk_io, _DIRECTION),
-    ):
-        found += all_told(repeat(row), values.values(), keys)
+def _tell(numbers: _Numbers) -> list[Told]:
+    single, pairs = numbers
+    found: list[Told] = [(row, value, {}) for row, value in zip(_SINGLE, single, strict=True) if value is not None]
+    for row, values, keys in zip(_PAIRS, pairs, _KEYS, strict=True):
+        found += zip(repeat(row), values, keys, strict=False)
     return found
+
+
+def _usage(numbers: _Numbers) -> Usage:
+    (memory, virtual, threads, files, uptime), pairs = numbers
+    named = [dict(zip(names, values, strict=False)) for (_, names), values in zip(_PAIRED, pairs, strict=True)]
+    cpu_time, utilization, switches, faults, disk_io = named
+    return Usage(cpu_time, utilization, memory, virtual, threads, files, uptime, switches, faults, disk_io)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers.reading import LINUX, Group, psutil
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv import host as host_rows
@@ -57,9 +57,9 @@ def watch_all(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Connections]
 
 
 def _group(row: Metric, read: Callable[[], Connections]) -> Group[Connections]:
-    def tell(connections: Connections) -> Iterator[Reading]:
+    def tell(connections: Connections) -> Iterator[Told]:
         for (transport, state), count in connections.count.items():
-            yield Reading(row, count, {NETWORK_STATE: state, NETWORK_TRANSPORT: transport})
+            yield row, count, {NETWORK_STATE: state, NETWORK_TRANSPORT: transport}
 
     return Group((row,), read, tell)
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from otel_llmon.errors import SettingsError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers import OBSERVERS, Observe
 from otel_llmon.observers.lease import Lease
 from otel_llmon.semconv import Metric
@@ -31,7 +31,7 @@ class Once:
     observe: Observe
     lease: Lease
 
-    def __call__(self) -> Iterable[Reading]:
+    def __call__(self) -> Iterable[Told]:
         """Read, if the lease is ours."""
         return self.observe() if self.lease.held() else ()
 

@@ -34,7 +34,7 @@ CROWD = 64
 class _Items(metering.Counter):
     """The first of our instruments that a collection asks, so that the others are up to date."""
 
-    def readings(self) -> list[metering.Reading]:
+    def readings(self) -> list[metering.Told]:
         """Return what there is to export."""
         settle()
         return super().readings()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers.reading import LINUX, File, Group, Window, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import CPU_MODE, CPU_NUMBER, WINDOW
@@ -62,7 +62,7 @@ def watch(proc: str = "/proc", *, linux: bool = LINUX, clock: Callable[[], float
         times = _ticks(file.read().split(b"\n", 1)[0]) if linux else _foreign()
         return times, _shares(times, window)
 
-    def tell(numbers: _Numbers) -> list[Reading]:
+    def tell(numbers: _Numbers) -> list[Told]:
         return _told(numbers, _MODES) + counts
 
     def shape(numbers: _Numbers) -> CPU:
@@ -88,7 +88,7 @@ def watch_each(
             keys[number] = [{CPU_MODE: mode, CPU_NUMBER: number} for mode in MODES]
         return {number: (times, _shares(times, windows[number])) for number, times in found.items()}
 
-    def tell(cpus: dict[int, _Numbers]) -> list[Reading]:
+    def tell(cpus: dict[int, _Numbers]) -> list[Told]:
         found = list(counts)
         for number, numbers in cpus.items():
             found += _told(numbers, keys[number])
@@ -108,7 +108,7 @@ def watch_load(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Load]:
         average = [float(word) for word in file.read().split()[:3]] if linux else os.getloadavg()
         return Load(dict(zip(WINDOWS, average, strict=True)))
 
-    def tell(load: Load) -> list[Reading]:
+    def tell(load: Load) -> list[Told]:
         return all_told(repeat(rows.LOAD_AVERAGE), load.average.values(), _WINDOWS)
 
     return Group((rows.LOAD_AVERAGE,), read, tell, [file] if linux else [])
@@ -125,14 +125,14 @@ def _cpu(numbers: _Numbers, logical: int | None, physical: int | None, number: i
     return CPU(times, shares, logical, physical, number)
 
 
-def _told(numbers: _Numbers, keys: list[dict[str, Any]]) -> list[Reading]:
+def _told(numbers: _Numbers, keys: list[dict[str, Any]]) -> list[Told]:
     times, shares = numbers
     return all_told(repeat(rows.CPU_TIME), times, keys) + all_told(repeat(rows.CPU_UTILIZATION), shares, keys)
 
 
-def _counts(logical: int | None, physical: int | None) -> list[Reading]:
+def _counts(logical: int | None, physical: int | None) -> list[Told]:
     counts = ((rows.CPU_COUNT, logical), (rows.CPU_PHYSICAL_COUNT, physical))
-    return [Reading(row, count) for row, count in counts if count is not None]
+    return [(row, count, {}) for row, count in counts if count is not None]
 
 
 def _ticks(line: bytes) -> tuple[float, ...]:

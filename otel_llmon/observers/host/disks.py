@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_llmon.errors import NoDataError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import DISK_DIRECTION, SYSTEM_DEVICE
@@ -45,7 +45,7 @@ def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Gro
         found = [*every().values()]
         return found[0] if len(found) == 1 else [*map(sum, zip(*found, strict=True))]
 
-    def tell(numbers: _Numbers) -> list[Reading]:
+    def tell(numbers: _Numbers) -> list[Told]:
         return all_told(_EACH[:2], numbers, _keys(None))
 
     return Group((rows.DISK_IO,), read, tell, files, _disk)
@@ -55,7 +55,7 @@ def watch_each(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -
     """Return the group of each disk by itself, which stands in the place of all together."""
     every, files = _reader(proc, sys, linux=linux)
 
-    def tell(disks: Mapping[str, _Numbers]) -> list[Reading]:
+    def tell(disks: Mapping[str, _Numbers]) -> list[Told]:
         return [told for name, numbers in disks.items() for told in all_told(_EACH, numbers, _keys(name))]
 
     def shape(disks: Mapping[str, _Numbers]) -> tuple[Disk, ...]:

@@ -5,6 +5,7 @@ Network filesystems are never asked: they may hang.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers.reading import LINUX, Group, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import (
@@ -103,9 +104,16 @@ def _foreign() -> list[tuple[str, str, str]]:
     return [(one.device, one.mountpoint, one.fstype) for one in psutil().disk_partitions(all=False)]
 
 
-def _tell(filesystems: tuple[Filesystem, ...]) -> Iterator[Reading]:
+def _tell(filesystems: tuple[Filesystem, ...]) -> Iterator[Told]:
     for one in filesystems:
-        where = {SYSTEM_DEVICE: one.device, SYSTEM_MOUNTPOINT: one.mountpoint, SYSTEM_FILESYSTEM_TYPE: one.type}
+        keys = _keys(one.device, one.mountpoint, one.type)
         for state, size in one.usage.items():
-            yield Reading(rows.FILESYSTEM_USAGE, size, {SYSTEM_FILESYSTEM_STATE: state, **where})
-        yield Reading(rows.FILESYSTEM_UTILIZATION, one.utilization, {SYSTEM_FILESYSTEM_STATE: "used", **where})
+            yield rows.FILESYSTEM_USAGE, size, keys[state]
+        yield rows.FILESYSTEM_UTILIZATION, one.utilization, keys["used"]
+
+
+@functools.lru_cache(maxsize=1024)
+def _keys(device: str, place: str, kind: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the attributes of a filesystem's numbers, by state."""
+    where = {SYSTEM_DEVICE: device, SYSTEM_MOUNTPOINT: place, SYSTEM_FILESYSTEM_TYPE: kind}
+    return {state: {SYSTEM_FILESYSTEM_STATE: state, **where} for state in ("used", "free", "reserved")}

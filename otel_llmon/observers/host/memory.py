@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import repeat, takewhile
 
-from otel_llmon.metering import Reading
-from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil, told
+from otel_llmon.metering import Told
+from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import PAGING_STATE, SYSTEM_MEMORY_STATE
 
+STATES = ("used", "free", "cached", "buffers")
 _FIELDS = re.compile(rb"\n(MemTotal|MemFree|MemAvailable|Buffers|Cached|SwapTotal|SwapFree|SReclaimable): +(\d+)")
 """It begins at a line's end, which is found in half the time that a beginning is."""
 
@@ -50,48 +51,50 @@ def watch(proc: str = "/proc", *, linux: bool = LINUX) -> Group[Memory]:
     """Return the group of the machine's memory."""
     file = File(f"{proc}/meminfo")
     if linux:
-        return Group(_ROWS, lambda: _parsed(file.read()), _tell, [file])
-    return Group(_ROWS, _foreign, _tell)
+        return Group(_ROWS, lambda: _parsed(file.read()), _tell, [file], _memory)
+    return Group(_ROWS, _foreign, _tell, (), _memory)
 
 
-def _parsed(text: bytes) -> Memory:
+_Numbers = tuple[int, Sequence[int], int | None, Sequence[int]]
+"""All there is, by state in the order of STATES, what could still be had, swap space that is used and that is free."""
+
+
+def _memory(numbers: _Numbers) -> Memory:
+    limit, usage, available, swap = numbers
+    return Memory(limit, dict(zip(STATES, usage, strict=False)), available, dict(zip(STATES, swap, strict=False)))
+
+
+def _parsed(text: bytes) -> _Numbers:
     found = {name: int(size) * 1024 for name, size in _FIELDS.findall(b"\n" + text)}
     total, free, buffers = found[b"MemTotal"], found[b"MemFree"], found.get(b"Buffers", 0)
     cached = found.get(b"Cached", 0) + found.get(b"SReclaimable", 0)
     used = max(total - free - buffers - cached, 0)
-    return Memory(
-        total,
-        {"used": used, "free": free, "cached": cached, "buffers": buffers},
-        found.get(b"MemAvailable"),
-        _swap(found.get(b"SwapTotal", 0), found.get(b"SwapFree", 0)),
-    )
+    swap = _swap(found.get(b"SwapTotal", 0), found.get(b"SwapFree", 0))
+    return total, (used, free, cached, buffers), found.get(b"MemAvailable"), swap
 
 
-def _foreign() -> Memory:
+def _foreign() -> _Numbers:
     memory, swap = psutil().virtual_memory(), psutil().swap_memory()
-    known = {state: getattr(memory, state, 0) for state in ("free", "cached", "buffers")}
-    usage = {state: size for state, size in known.items() if size}
-    return Memory(
-        memory.total, {"used": memory.total - sum(usage.values()), **usage}, None, _swap(swap.total, swap.free)
-    )
+    usage = [*takewhile(bool, (getattr(memory, state, 0) for state in STATES[1:]))]  # as far as they are known
+    return memory.total, (memory.total - sum(usage), *usage), None, _swap(swap.total, swap.free)
 
 
-def _swap(total: int, free: int) -> dict[str, int]:
-    return {"used": total - free, "free": free} if total else {}
+def _swap(total: int, free: int) -> Sequence[int]:
+    return (total - free, free) if total else ()
 
 
-_STATE = {state: {SYSTEM_MEMORY_STATE: state} for state in ("used", "free", "cached", "buffers")}
-_SWAP = [{PAGING_STATE: state} for state in ("used", "free")]
+_STATES = [{SYSTEM_MEMORY_STATE: state} for state in STATES]
+_SWAP = [{PAGING_STATE: state} for state in STATES[:2]]
 
 
-def _tell(memory: Memory) -> list[Reading]:
-    states = [_STATE[state] for state in memory.usage]
-    found = [told((rows.MEMORY_LIMIT, memory.limit, {}))]
-    found += all_told(repeat(rows.MEMORY_USAGE), memory.usage.values(), states)
-    found += all_told(repeat(rows.MEMORY_UTILIZATION), memory.utilization.values(), states)
-    if memory.available is not None:
-        found.append(told((rows.MEMORY_AVAILABLE, memory.available, {})))
-    if memory.swap:
-        found += all_told(repeat(rows.PAGING_USAGE), memory.swap.values(), _SWAP)
-        found += all_told(repeat(rows.PAGING_UTILIZATION), memory.swap_utilization.values(), _SWAP)
+def _tell(numbers: _Numbers) -> list[Told]:
+    limit, usage, available, swap = numbers
+    found: list[Told] = [(rows.MEMORY_LIMIT, limit, {})]
+    if available is not None:
+        found.append((rows.MEMORY_AVAILABLE, available, {}))
+    found += all_told(repeat(rows.MEMORY_USAGE), usage, _STATES)
+    found += all_told(repeat(rows.MEMORY_UTILIZATION), [size / limit for size in usage], _STATES)
+    if swap:
+        found += all_told(repeat(rows.PAGING_USAGE), swap, _SWAP)
+        found += all_told(repeat(rows.PAGING_UTILIZATION), [size / sum(swap) for size in swap], _SWAP)
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers.reading import LINUX, File, Group, all_told, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import NETWORK_DIRECTION, NETWORK_INTERFACE
@@ -52,7 +52,7 @@ def watch(proc: str = "/proc", sys: str = "/sys", *, linux: bool = LINUX) -> Gro
             raise NoDataError("no network interface but loopback")
         return counted[0] if len(counted) == 1 else [*map(sum, zip(*counted, strict=True))]
 
-    def tell(numbers: _Numbers) -> list[Reading]:
+    def tell(numbers: _Numbers) -> list[Told]:
         return [reading for reading in all_told(_EACH, numbers, _keys(None)) if reading[0] is not rows.NETWORK_PACKETS]
 
     return Group((rows.NETWORK_IO, rows.NETWORK_ERRORS, rows.NETWORK_DROPPED), read, tell, files, _network)
@@ -62,7 +62,7 @@ def watch_each(proc: str = "/proc", *, linux: bool = LINUX) -> Group[tuple[Netwo
     """Return the group of each interface by itself, loopback included, which stands in the place of all together."""
     every, files = _reader(proc, linux=linux)
 
-    def tell(interfaces: Mapping[str, _Numbers]) -> list[Reading]:
+    def tell(interfaces: Mapping[str, _Numbers]) -> list[Told]:
         return [told for name, numbers in interfaces.items() for told in all_told(_EACH, numbers, _keys(name))]
 
     def shape(interfaces: Mapping[str, _Numbers]) -> tuple[Network, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_llmon.errors import NoDataError
-from otel_llmon.metering import Reading
+from otel_llmon.metering import Told
 from otel_llmon.observers.reading import LINUX, Group, psutil
 from otel_llmon.semconv import host as rows
 from otel_llmon.semconv.attributes import HW_ID, HW_NAME, HW_TYPE
@@ -72,8 +72,8 @@ def _foreign() -> Sensors:
     return Sensors(speed.current * 1e6 if speed else None, {})
 
 
-def _tell(sensors: Sensors) -> Iterator[Reading]:
+def _tell(sensors: Sensors) -> Iterator[Told]:
     if sensors.frequency is not None:
-        yield Reading(rows.CPU_FREQUENCY, sensors.frequency)
+        yield rows.CPU_FREQUENCY, sensors.frequency, {}
     for name, degrees in sensors.temperature.items():
-        yield Reading(HW_TEMPERATURE, degrees, {HW_ID: name, HW_NAME: name, HW_TYPE: "cpu"})
+        yield HW_TEMPERATURE, degrees, {HW_ID: name, HW_NAME: name, HW_TYPE: "cpu"}
