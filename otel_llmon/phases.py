@@ -13,7 +13,8 @@ from opentelemetry import trace
 from otel_llmon import metering, probes, telemetry
 from otel_llmon.context import Place, bound, leave, where
 from otel_llmon.decorating import decorated
-from otel_llmon.metering import _api, _bound, values
+from otel_llmon.metering import values
+from otel_llmon.metering.binding import api, current
 from otel_llmon.metering.cells import LARGEST, HistogramSeries, Series
 from otel_llmon.outcomes import FAILURE, SUCCESS, end_span, outcome, tell_failure
 from otel_llmon.runs import Run
@@ -134,7 +135,7 @@ class Phase:
     def __enter__(self) -> Self:
         if self._started is not None:
             return self._reenter()
-        if _api._METER_PROVIDER is not _bound.provider:
+        if api._METER_PROVIDER is not current.provider:
             metering.bind()
         self._again = 0
         here = where.get()

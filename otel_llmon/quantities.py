@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from otel_llmon import metering
 from otel_llmon.goodput import EVALUATION, PRODUCTIVE
-from otel_llmon.metering import _api, _bound, values
+from otel_llmon.metering import values
+from otel_llmon.metering.binding import api, current
 from otel_llmon.metering.cells import LARGEST, CountSeries, GaugeSeries
 from otel_llmon.semconv import training as rows
 
@@ -50,7 +51,7 @@ class Lane(NamedTuple):
 
 def lane(run: Run, split: str) -> Lane:
     """Return the series of this part of the data; they change with the provider."""
-    if _api._METER_PROVIDER is not _bound.provider:
+    if api._METER_PROVIDER is not current.provider:
         metering.bind()
     try:
         return _steps.memo[run, split]  # type: ignore[no-any-return]

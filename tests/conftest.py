@@ -59,10 +59,10 @@ def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
 @pytest.fixture
 def rows() -> Iterator[type[Rows]]:
     """Rows of the tests' own, with instruments that are gone afterwards."""
-    before = dict(metering._instruments)
+    before = dict(metering.instruments)
     yield Rows
-    metering._instruments.clear()
-    metering._instruments.update(before)
+    metering.instruments.clear()
+    metering.instruments.update(before)
 
 
 class Rows:

@@ -8,51 +8,81 @@ from __future__ import annotations
 
 import collections
 import logging
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from types import SimpleNamespace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation, _internal
+from opentelemetry.metrics import Observation
 
 from otel_llmon.metering import cells, values
+from otel_llmon.metering.binding import (
+    SCOPE,
+    SHARD,
+    api,
+    before_collection,
+    bind,
+    catch_up,
+    clear,
+    connected,
+    create,
+    current,
+    falls_back,
+    feeds,
+    follow_provider,
+    handed_over,
+    histograms,
+    instruments,
+    register,
+    take_stock,
+    use_exponential,
+)
 from otel_llmon.metering.cells import CountSeries, GaugeSeries, HistogramSeries, Series, SumSeries
+from otel_llmon.metering.reading import Reading, Source, Told
 from otel_llmon.metering.values import plain
 from otel_llmon.semconv import Metric
 from otel_llmon.semconv.attributes import METRIC_OVERFLOW
 from otel_llmon.semconv.selfmetrics import SELF_REFUSED, SELF_SERIES
 
-SCOPE = "otel_llmon"
-SHARD = f"{SCOPE}.shard"
-"""What the scopes of further shards begin with."""
+__all__ = [
+    "SCOPE",
+    "SHARD",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Instrument",
+    "Presence",
+    "Reading",
+    "Source",
+    "Told",
+    "UpDownCounter",
+    "before_collection",
+    "bind",
+    "catch_up",
+    "clear",
+    "connected",
+    "falls_back",
+    "feeds",
+    "follow_provider",
+    "handed_over",
+    "histograms",
+    "instrument_of",
+    "instruments",
+    "refused",
+    "use_exponential",
+]
+
 _log = logging.getLogger("otel_llmon")
-
-# in a later API than we know, a provider that is replaced goes unnoticed, no more
-_api: Any = _internal if hasattr(_internal, "_METER_PROVIDER") else SimpleNamespace(_METER_PROVIDER=None)
-
-
-class Reading(NamedTuple):
-    """One value of one metric, as a source reports it."""
-
-    metric: Metric
-    value: float
-    attributes: Mapping[str, Any] = {}
-
-
-Told = tuple[Metric, float, Mapping[str, Any]]
-"""What a Reading is without its names: a beat makes a hundred, and making one is ten times as cheap."""
-
-Source = Callable[[], Iterable[Told]]
 SeriesT = TypeVar("SeriesT", bound=Series[Any])
 FoundT = TypeVar("FoundT")
 
 
 class Instrument(Generic[SeriesT]):
     """All series of one metric."""
+
+    binned = False
+    """Whether exporters take it binned; the SDK sees it only where a reader takes none that are."""
+    always = False
+    """Whether the SDK sees it even where exporters take all from us."""
 
     def __init__(self, row: Metric, *, sourced: bool = False) -> None:
         self.row = row
@@ -81,7 +111,7 @@ class Instrument(Generic[SeriesT]):
 
     def at(self, *values: Any) -> SeriesT:
         """Return the series with these attribute values, given in the order of the row's keys; None leaves one out."""
-        if _api._METER_PROVIDER is not _bound.provider:
+        if api._METER_PROVIDER is not current.provider:
             bind()
         try:
             return self.series[values]
@@ -90,7 +120,7 @@ class Instrument(Generic[SeriesT]):
 
     def bind(self, attributes: Mapping[str, Any] | None = None) -> SeriesT:
         """Return the series with these attributes; keys that are not in the row are left out."""
-        if _api._METER_PROVIDER is not _bound.provider:
+        if api._METER_PROVIDER is not current.provider:
             bind()
         try:
             return self.series[self._key(attributes)]
@@ -172,9 +202,12 @@ class Instrument(Generic[SeriesT]):
             return number
         return None
 
+    def route(self) -> None:
+        """Send what comes from now on where the provider's readers want it; all but histograms wait to be asked."""
+
     def observe(self) -> list[Observation]:
         """Return what the SDK asks for at collection."""
-        if _bound.whole and self is not _anchor:
+        if current.whole and not self.always:
             return []
         return [Observation(value, attributes) for _, value, attributes in self.readings()]
 
@@ -224,7 +257,7 @@ class Counter(Instrument[CountSeries]):
     def add(self, value: float = 1, attributes: Mapping[str, Any] | None = None) -> None:
         """Add `value` to the series with these attributes."""
         key = self._key
-        if _api._METER_PROVIDER is not _bound.provider:
+        if api._METER_PROVIDER is not current.provider:
             bind()
         try:  # as self.bind() does, without its call
             series = self.series[key(attributes)]
@@ -286,12 +319,13 @@ class Gauge(Instrument[GaugeSeries]):
 class Histogram(Instrument[HistogramSeries]):
     """How values are distributed."""
 
+    binned = True
     fallback: cells.Also | None = None
 
     def record(self, value: float, attributes: Mapping[str, Any] | None = None) -> None:
         """Record `value` in the series with these attributes."""
         key = self._key
-        if _api._METER_PROVIDER is not _bound.provider:
+        if api._METER_PROVIDER is not current.provider:
             bind()
         try:  # as self.bind() does, without its call
             series = self.series[key(attributes)]
@@ -300,207 +334,32 @@ class Histogram(Instrument[HistogramSeries]):
         series.record(value)
 
     def _new(self, attributes: Mapping[str, Any]) -> HistogramSeries:
-        series = HistogramSeries(attributes, self.refuse, () if _bound.exponential else self.row.edges)
+        series = HistogramSeries(attributes, self.refuse, () if current.exponential else self.row.edges)
         series.also = self.fallback
         return series
 
     def route(self) -> None:
-        """Send what comes from now on where the provider's readers want it."""
+        """Send what comes from now on binned, or to the SDK, as the provider's readers want it."""
         self.fallback = None
-        if _bound.plain and _bound.meter is not None:
-            self.fallback = _bound.meter.create_histogram(
+        if current.plain and current.meter is not None:
+            self.fallback = current.meter.create_histogram(
                 self.row.name,
                 self.row.unit,
                 self.row.description,
-                explicit_bucket_boundaries_advisory=None if _bound.exponential else list(self.row.edges),
+                explicit_bucket_boundaries_advisory=None if current.exponential else list(self.row.edges),
             ).record
         for series in self.all():
             series.also = self.fallback
 
 
-class _Bound:
-    """The provider that the instruments report to, and how its readers take histograms."""
-
-    provider: Any = "nobody has asked yet"  # neither None nor a provider, so that the first use binds
-    meter: metrics.Meter | None = None
-    plain = False
-    exponential = False
-    whole = possible = False
-    """Whether exporters take readings as they are, so that the SDK need not see them; whether all of them could."""
-
-
-_bound = _Bound()
-_instruments: dict[str, Instrument[Any]] = {}
-_making = threading.RLock()
-"""Guards what is made in the SDK, which locks for that. A collection holds the SDK's lock when it asks for the cells',
-so nothing may be made under that one, and no collection may ask for this one."""
-
-
-def register(instrument: Instrument[Any]) -> None:
-    """Let `instrument` report to the global provider, now and after a change of provider."""
-    with _making:
-        other = _instruments.setdefault(instrument.row.name, instrument)
-        if other is not instrument:
-            raise ValueError(f"metric {instrument.row.name!r}: exists already; use the instrument that is there")
-        if _bound.meter is not None:
-            _create(instrument, _bound.meter)
-
-
-def _create(instrument: Instrument[Any], meter: metrics.Meter) -> None:
-    if isinstance(instrument, Histogram):
-        instrument.route()
-        return
-    instrument.created = not _bound.whole or instrument is _anchor
-    if not instrument.created:  # an instrument of the SDK costs time at each collection, whether it has points or not
-        return
-    row = instrument.row
-    try:
-        for shard in range(row.shards):
-            _create_shard(row, shard, meter)
-    except Exception as exc:  # a meter that does not like a name costs that metric, not the others
-        _log.warning("%s: not reported: %s", row.name, exc)
-
-
-def _create_shard(row: Metric, shard: int, meter: metrics.Meter) -> None:
-    """Create one of the instruments that share a row's series: the SDK counts series by scope."""
-    if shard and not isinstance(meter, metrics.NoOpMeter):
-        meter = metrics.get_meter(f"{SHARD}{shard + 1}")
-    create = {
-        "counter": meter.create_observable_counter,
-        "updowncounter": meter.create_observable_up_down_counter,
-        "gauge": meter.create_observable_gauge,
-    }[row.kind]
-    create(row.name, [partial(_observe, row.name, shard)], row.unit, row.description)
-
-
-def _observe(name: str, shard: int, _: CallbackOptions) -> list[Observation]:
-    """Report the instrument that has this name now: a meter keeps the first callback of a name for good."""
-    instrument = _instruments.get(name)
-    if instrument is None:
-        return []
-    return instrument.observe_shard(shard) if instrument.row.shards > 1 else instrument.observe()
-
-
-def bind() -> None:
-    """Report to the provider that is global now; values that went to another provider before stay there.
-
-    Every update by attributes looks whether the provider changed, so tests may replace it. The API offers no call
-    that is cheap enough for that, so its variable is read directly; before a provider is set it is None, and
-    OpenTelemetry's proxies connect us when one comes.
-    """
-    with _making:
-        provider = _api._METER_PROVIDER
-        if provider is _bound.provider:
-            return
-        if _bound.meter is not None and _bound.provider is not None:
-            clear()
-        _bound.provider = provider
-        gone = getattr(provider, "_shutdown", False)  # it would say at each look that it provides nothing any more
-        _bound.meter = metrics.NoOpMeter(SCOPE) if gone else metrics.get_meter(SCOPE)
-        _readers_of(metrics.get_meter_provider())
-        _bound.whole = _bound.possible
-        for instrument in list(_instruments.values()):
-            _create(instrument, _bound.meter)
-
-
-def follow_provider() -> None:
-    """Bind where the global provider is another one than before; `at()` and `bind()` of an instrument do it too."""
-    if _api._METER_PROVIDER is not _bound.provider:
-        bind()
-
-
-def _readers_of(provider: Any) -> None:
-    """Find out how the provider's readers take histograms: binned by our exporter, or value by value."""
-    readers = list(getattr(getattr(provider, "_measurement_consumer", None), "_reader_storages", ()))
-    binned = [hasattr(getattr(reader, "_exporter", None), "takes_binned_histograms") for reader in readers]
-    unread = not connected() or (not readers and hasattr(provider, "_measurement_consumer"))
-    _bound.plain = not unread and not (binned and all(binned))
-    exporters = [getattr(reader, "_exporter", None) for reader in readers]
-    views = getattr(getattr(provider, "_sdk_config", None), "views", ())  # the user's, of what goes through the SDK
-    _bound.possible = (
-        bool(exporters) and not views and all(getattr(each, "takes_readings", False) for each in exporters)
-    )
-
-
-def connected() -> bool:
-    """Tell whether there is a provider to report to."""
-    return "Proxy" not in type(metrics.get_meter_provider()).__name__
-
-
-def falls_back() -> bool:
-    """Tell whether histograms go through the SDK's `record`, because a reader takes none that are binned."""
-    return _bound.plain
-
-
-def _inspect() -> None:
-    """Follow readers that were added to the provider later."""
-    before = _bound.plain
-    _readers_of(metrics.get_meter_provider())
-    if _bound.plain is not before:
-        with cells.lock:
-            for instrument in list(_instruments.values()):
-                if isinstance(instrument, Histogram):
-                    instrument.route()
-
-
-def catch_up() -> None:
-    """Give the SDK what it is to see from now on, as when a reader was added; a collection must not call this."""
-    if _bound.possible == _bound.whole or _bound.meter is None:
-        return
-    with _making:
-        _bound.whole = _bound.possible
-        for instrument in list(_instruments.values()):
-            if not instrument.created:
-                _create(instrument, _bound.meter)
-
-
-Feed = Callable[[], Mapping[str, Sequence[Told]]]
-feeds: list[Feed] = []
-"""Where to ask for the readings of all sources at once, by the names of their metrics."""
-
-
-def handed_over() -> Iterator[tuple[Metric, Sequence[Told]]]:
-    """Yield what exporters take from us, and the SDK never sees, metric by metric."""
-    if not _bound.whole:
-        return
-    for instrument in list(_instruments.values()):
-        if not (instrument.sourced or instrument is _anchor or isinstance(instrument, Histogram)):
-            try:
-                yield instrument.row, instrument.readings()
-            except Exception as exc:  # a foreign source's own: the others are exported, as the SDK does it
-                instrument._tell("error", "%s: not reported: %s", f"{type(exc).__name__}: {exc}")
-    for feed in feeds:
-        for name, readings in feed().items():
-            sourced = _instruments.get(name)
-            if sourced is not None and sourced.sourced:
-                yield sourced.row, sourced.checked(readings)
-
-
-def clear() -> None:
-    """Forget every series: for a new provider, or a test."""
-    with cells.lock:
-        for instrument in list(_instruments.values()):
-            instrument.clear()
-
-
-def use_exponential(*, on: bool) -> None:
-    """Choose exponential buckets for histogram series that are made from now on."""
-    _bound.exponential = on
-
-
-def histograms() -> list[Histogram]:
-    """Return the histograms, for the exporter that takes them binned."""
-    return [instrument for instrument in list(_instruments.values()) if isinstance(instrument, Histogram)]
-
-
 def instrument_of(row: Metric, *, sourced: bool = False) -> Instrument[Any]:
     """Return the instrument of `row`, made at the first call; `sourced` where only sources will report it."""
-    with _making:
-        found = _instruments.get(row.name) or _KINDS[row.kind](row, sourced=sourced)
+    with current.making:
+        found = instruments.get(row.name) or _KINDS[row.kind](row, sourced=sourced)
         if found.sourced and not sourced:
             found.sourced = False
-            if not found.created and _bound.meter is not None:
-                _create(found, _bound.meter)
+            if not found.created and current.meter is not None:
+                create(found, current.meter)
         return found
 
 
@@ -514,33 +373,14 @@ _KINDS: Mapping[str, Callable[..., Instrument[Any]]] = {
 refused = Counter(SELF_REFUSED)
 
 
-before_collection: list[Callable[[], None]] = []
-"""Called before anything is read at a collection: what waits to be counted is counted then."""
+class _Stock(Gauge):
+    """What always goes through the SDK, which exports nothing, ours neither, where it has nothing itself.
+
+    Its source is what every collection asks first, and once.
+    """
+
+    always = True
 
 
-def _take_stock() -> list[Reading]:
-    """Count the series, and see to the provider's readers: the source that every collection asks first, and once."""
-    _inspect()
-    for call in before_collection:
-        try:
-            call()
-        except Exception as exc:  # it costs what it would have counted, not the collection
-            _log.warning("before a collection: %s: %s", type(exc).__name__, exc)
-    return [Reading(SELF_SERIES, sum(len(instrument.series) for instrument in list(_instruments.values())))]
-
-
-_anchor = Gauge(SELF_SERIES)
-"""What always goes through the SDK, which exports nothing, ours neither, where it has nothing itself."""
-_anchor.sources["series"] = _take_stock
-
-
-def _after_fork() -> None:
-    global _making  # noqa: PLW0603  # a child has one of its own
-    cells.renew()
-    _making = threading.RLock()
-    for instrument in _instruments.values():
-        instrument.restart()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_stock = _Stock(SELF_SERIES)
+_stock.sources["series"] = lambda: [(SELF_SERIES, take_stock(), {})]

@@ -63,7 +63,7 @@ class Points:
                     fields = point.__dict__
                     fields["attributes"], fields["value"] = attributes, value
                     fields["start_time_unix_nano"], fields["time_unix_nano"] = start, now
-                    fields["exemplars"] = ()
+                    fields["exemplars"] = []
                     points.append(point)
                 metric = new(Metric)
                 fields = metric.__dict__

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from otel_llmon import metering
-from otel_llmon.metering import Reading, _api, _bound
+from otel_llmon.metering import Reading
+from otel_llmon.metering.binding import api, current
 from otel_llmon.metering.cells import CountSeries, HistogramSeries
 from otel_llmon.models.reports import ModelReport, spread
 from otel_llmon.scores import confusion
@@ -45,7 +46,7 @@ class Lane(NamedTuple):
 
 def lane(model: Model) -> Lane:
     """Return the series of this model."""
-    if _api._METER_PROVIDER is not _bound.provider:
+    if api._METER_PROVIDER is not current.provider:
         metering.bind()
     try:
         return _predictions.memo[model]  # type: ignore[no-any-return]
