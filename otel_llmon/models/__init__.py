@@ -19,19 +19,16 @@ from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.events import event, failed, note
 from otel_llmon.metering import Reading, cells, values
-from otel_llmon.models import lanes, parts
+from otel_llmon.models import lanes, parts, watchers
 from otel_llmon.models.classes import Classes, Found
 from otel_llmon.models.records import ANOMALY, OUTCOME, PREDICTION, Privacy, Records
 from otel_llmon.models.reports import ModelReport
-from otel_llmon.models.waiting import Waiting
+from otel_llmon.models.truths import Truths
 from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
-    from otel_llmon.drifts import DriftWatch
-    from otel_llmon.models.performing import Measure, Performance
-    from otel_llmon.models.rows import Rows
+    from otel_llmon.models.performing import Measure
     from otel_llmon.models.watching import Told
-    from otel_llmon.quality import QualityWatch
     from otel_llmon.scores.drift import Limits
     from otel_llmon.scores.quality import Checks, Wanted
     from otel_llmon.scores.reference import Reference
@@ -60,7 +57,7 @@ class ModelMonitor:
     """
 
     __slots__ = (
-        "__weakref__", "_classes", "_key", "_names", "_own", "_performance", "_records", "_rows", "_waiting", "drift",
+        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_truths", "drift",
         "quality", "reference",
     )  # fmt: skip
 
@@ -86,18 +83,19 @@ class ModelMonitor:
         baseline: Measure | None = None,
     ) -> None:
         self._key = (_text("name", name), None if version is None else _text("version", version))
-        self.reference = _reference(self._key, reference)
+        self._refuse = partial(lanes.refuse, self._key)
+        self.reference = watchers.reference_of(self._key, reference)
         self._classes = Classes(task, most_classes, classes)
-        self._waiting = Waiting(most_waiting)
         privacy = Privacy(send_features, hash_features, hash_key, self.reference)
         self._records = Records(dict(zip(("model", "version"), self._key, strict=True)), sample_rate, privacy)
         known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
-        self.drift = self._drift(window, limits, weights, top)
-        self.quality = self._quality(checks, window, top)
-        self._rows = self._watched(window)
-        self._performance = self._performing(baseline, window)
+        self.drift = watchers.drift_of(self._key, self.reference, window, limits, weights, top)
+        self.quality = watchers.quality_of(self._key, self.reference, checks, window, top)
+        self._rows = watchers.rows_of(self.reference, self.drift, self.quality, window)
+        performance = watchers.performance_of(self.drift, baseline, window)
+        self._truths = Truths(self._key, self._classes, most_waiting, performance, self._refuse)
         with cells.lock:
             _monitors.add(self)
 
@@ -144,9 +142,9 @@ class ModelMonitor:
         if one is not None:
             facts["id"] = one = parts.key(one)
         if truth is not None:
-            facts |= self._settle(prediction, truth)
+            facts |= self._truths.settle(prediction, truth)
         elif one is not None:
-            self._wait(one, prediction)
+            self._truths.wait(one, prediction)
         if features is not None and features.__class__ is not dict:
             features = parts.named(features, self._names, self._refuse)
         surprise = None
@@ -204,17 +202,12 @@ class ModelMonitor:
         if not state.level:
             return
         try:
-            self._outcome(parts.key(id), truth, prediction)
+            one = parts.key(id)
+            facts = self._truths.tell(one, truth, prediction)
+            if self._records.chosen(one):
+                self._records.send(OUTCOME, facts)
         except Exception as exc:  # as in log()
             self._fail(exc)
-
-    def _outcome(self, one: str, truth: Any, prediction: Any) -> None:
-        kept = self._waiting.take(one)
-        prediction = kept if prediction is None else prediction
-        lanes.outcome(self._key, lanes.UNKNOWN if prediction is None else lanes.JOINED)
-        facts = self._settle(prediction, truth)
-        if self._records.chosen(one):
-            self._records.send(OUTCOME, {"id": one, "prediction": self._classes.of(prediction).sent, **facts})
 
     def watch(self, function: Any = None, *, told: Told | None = None, batch: bool = False) -> Any:
         """Return a function that predicts, or a coroutine, with each call logged: `@monitor.watch`, or with options.
@@ -234,7 +227,7 @@ class ModelMonitor:
         """Return the numbers of this model and version in this process, the same as are exported."""
         self.flush()
         drift = None if self.drift is None else self.drift.last
-        return lanes.report(self._key, len(self._waiting), drift, self.quality and self.quality.report())
+        return lanes.report(self._key, len(self._truths), drift, self.quality and self.quality.report())
 
     def flush(self) -> None:
         """Hand the rows that wait to those who watch them."""
@@ -250,74 +243,9 @@ class ModelMonitor:
     def _count_failure(self, error: str) -> None:
         lanes.fail(self._key, error)
 
-    def _settle(self, prediction: Any, truth: Any) -> dict[str, Any]:
-        """Count a prediction whose truth is known; return what its record says of it."""
-        said, true = self._classes.alike(prediction, truth)
-        if said.number is not None:
-            true = self._classes.number(truth)
-            missed = None if true.number is None else lanes.miss(self._key, said.number - true.number)
-            if missed is None:
-                self._refuse("truth", f"found {_shown(truth)} for a predicted number, expected a finite one")
-                return {}
-            if self._performance is not None:
-                self._performance.miss(missed)
-            return {"truth": true.sent, "error": missed}
-        if true.label is None:
-            true = self._classes.label(truth)
-        if said.label is None or true.label is None:
-            if not isinstance(truth, str):
-                self._refuse("truth", f"found {_shown(truth)}, expected a class, as is predicted")
-            return {"truth": true.sent}
-        lanes.label(self._key, said.label, true.label)
-        right = said.sent == true.sent
-        if self._performance is not None:
-            self._performance.right(right=right)
-        return {"truth": true.sent, "correct": right}
-
-    def _wait(self, one: str, prediction: Any) -> None:
-        gone = self._waiting.put(one, self._classes.kept(prediction))
-        if gone:
-            lanes.outcome(self._key, lanes.DROPPED, gone)
-            telemetry.warn_once(
-                f"model %r: more than {self._waiting.most} predictions wait for their truth, or two"
-                " of one id: the older ones are only counted; most_waiting= says how many wait",
-                self.name,
-            )
-
     def _of_own(self, found: Found, confidence: float | None) -> dict[str, Any]:
         own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
         return {name: own[name] for name in self._own}
-
-    def _drift(self, window: int, limits: Limits | None, weights: Any, top: int) -> DriftWatch | None:
-        if self.reference is None:
-            return None
-        from otel_llmon.drifts import DriftWatch
-
-        model, version = self.name, self.version or ""
-        return DriftWatch(self.reference, model, version, window=window, limits=limits, weights=weights, top=top)
-
-    def _quality(self, checks: Checks | Wanted | None, window: int, top: int) -> QualityWatch | None:
-        if self.reference is None and checks is None:
-            return None
-        from otel_llmon.quality import QualityWatch
-
-        model, version = self.name, self.version or ""
-        return QualityWatch(model, version, reference=self.reference, checks=checks, window=window, top=top)
-
-    def _watched(self, window: int) -> Rows | None:
-        watchers = [watcher for watcher in (self.drift, self.quality) if watcher is not None]
-        if not watchers:
-            return None
-        from otel_llmon.models.rows import Rows
-
-        return Rows(self.reference, watchers, window)
-
-    def _performing(self, baseline: Measure | None, window: int) -> Performance | None:
-        if baseline is None:
-            return None
-        from otel_llmon.models.performing import Performance
-
-        return Performance(self.drift, baseline, window)
 
     def _tell(self, surprise: Surprise, one: str | None, found: Found) -> None:
         facts = {
@@ -334,17 +262,10 @@ class ModelMonitor:
         event(ANOMALY, kept, "warning")
         note(ANOMALY, kept)
 
-    def _refuse(self, part: str, why: str) -> None:
-        lanes.refuse(self._key, part)
-        once = f"model {self.name!r}: {part}: ".replace("%", "%%")
-        telemetry.warn_once(once + "%s; further ones are only counted", why)
-
     def _after_fork(self) -> None:
         """Go on in a child without what is its parent's."""
-        self._waiting.forget()
+        self._truths.forget()
         self._records.renew()
-        if self._performance is not None:
-            self._performance.forget()
         if self._rows is not None:
             self._rows.forget()
 
@@ -354,33 +275,10 @@ def _span() -> trace.Span | None:
     return None if span is trace.INVALID_SPAN else span
 
 
-def _shown(value: Any) -> str:
-    return values.shown(value) if isinstance(value, float) else type(value).__name__
-
-
 def _text(what: str, given: Any) -> str:
     if not isinstance(given, str) or not given:
         raise SettingsError(f'model {what}={given!r}: expected text: ModelMonitor("churn", "1.2.0")')
     return values.text(given)
-
-
-def _reference(model: tuple[str, str | None], given: Any) -> Reference | None:
-    if given is None:
-        return None
-    from otel_llmon.scores.reference import Reference
-
-    if not isinstance(given, Reference | str | os.PathLike):
-        raise SettingsError(f"reference: found a {type(given).__name__}, expected a Reference, or the file of one")
-    reference = given if isinstance(given, Reference) else Reference.load(os.fspath(given))
-    name, version = model
-    if reference.model not in (None, name):
-        raise SettingsError(f"reference: found one of model {reference.model!r}, expected {name!r}; fit one for it")
-    if version is not None and reference.version not in (None, version):
-        raise SettingsError(
-            f"reference of model {name!r}: found version {reference.version!r}, expected {version!r};"
-            " fit one for it, or one without a version"
-        )
-    return reference
 
 
 def _settle(*, last: bool) -> None:  # noqa: ARG001  # as of all settlers
@@ -394,7 +292,7 @@ metering.before_collection.append(partial(_settle, last=False))
 
 def _wait_readings() -> list[Reading]:
     """Read at collection how many wait; of several monitors of one model the sum."""
-    return lanes.waiting((monitor._key, len(monitor._waiting)) for monitor in list(_monitors)) if state.level else []
+    return lanes.waiting((monitor._key, len(monitor._truths)) for monitor in list(_monitors)) if state.level else []
 
 
 lanes.waits.sources["monitors"] = _wait_readings

@@ -102,14 +102,14 @@ def _settle(monitor: ModelMonitor, batch: Batch) -> list[Mapping[str, Any]] | No
     if batch.truths is None:
         for prediction, one in zip(batch.predictions, batch.ids or (), strict=False):
             if one is not None:
-                monitor._wait(one, prediction)
+                monitor._truths.wait(one, prediction)
         return None
     rights: list[Mapping[str, Any]] = []
     for place, (prediction, truth) in enumerate(zip(batch.predictions, batch.truths, strict=True)):
         known = not columns.absent(truth)
-        rights.append(monitor._settle(prediction, truth) if known else {})
+        rights.append(monitor._truths.settle(prediction, truth) if known else {})
         if not known and batch.ids and batch.ids[place] is not None:
-            monitor._wait(batch.ids[place], prediction)
+            monitor._truths.wait(batch.ids[place], prediction)
     return rights
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from otel_llmon import metering
+from otel_llmon import metering, telemetry
 from otel_llmon.metering import Reading
 from otel_llmon.metering.binding import api, current
 from otel_llmon.metering.cells import CountSeries, HistogramSeries
@@ -95,9 +95,11 @@ def anomaly(model: Model, number: int = 1) -> None:
     _anomalies.at(*model).add(number)
 
 
-def refuse(model: Model, part: str) -> None:
-    """Count a part of a prediction that could not be taken."""
-    _violations.at(*model, part).add(1)
+def refuse(model: Model, part: str, why: str) -> None:
+    """Count what cannot be taken of a prediction, and tell the first of its kind."""
+    _violations.at(*model, part).add()
+    once = f"model {model[0]!r}: {part}: ".replace("%", "%%")
+    telemetry.warn_once(once + "%s; further ones are only counted", why)
 
 
 def waiting(found: Iterable[tuple[Model, int]]) -> list[Reading]:
