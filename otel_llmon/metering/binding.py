@@ -217,7 +217,7 @@ def take_stock() -> int:
             call()
         except Exception as exc:  # it costs what it would have counted, not the collection
             _log.warning("before a collection: %s: %s", type(exc).__name__, exc)
-    return sum(len(instrument.series) for instrument in list(instruments.values()))
+    return sum([len(instrument.series) for instrument in list(instruments.values())])  # a list is the quicker one
 
 
 def _after_fork() -> None:

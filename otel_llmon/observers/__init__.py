@@ -168,12 +168,12 @@ class _Sampler:
         source.busy_since = self.clock()
         try:
             found: dict[str, list[Told]] = {}
+            row: Metric | None = None
             for told in source.observe():
-                name = told[0].name
-                if name in found:
-                    found[name].append(told)
-                elif name in source.rows:
-                    found[name] = [told]
+                if told[0] is not row:  # readings of one metric mostly come in a row
+                    row = told[0]
+                    readings = found.setdefault(row.name, []) if row.name in source.rows else []
+                readings.append(told)
             source.readings, source.read_at, source.told = found, self.clock(), ""
         except NoDataError as exc:
             source.readings, source.read_at = {}, self.clock()

@@ -85,7 +85,7 @@ def watch(
     cpus: Callable[[], float] = cgroup.cpus,
 ) -> Group[Usage]:
     """Return the group of what this process uses. `cpus` says how many CPUs are the whole of its utilization."""
-    statm, io, source = File(f"{proc}/self/statm", 128), File(f"{proc}/self/io", 512), psutil()
+    files, source = [File(f"{proc}/self/{name}", 512) for name in ("statm", "io", "task", "fd")], psutil()
     owner, begun, window = 0, 0.0, Window(2, clock)
     process: Any = None
 
@@ -96,13 +96,13 @@ def watch(
             owner = os.getpid()
             begun = clock() - _age(proc, process, linux=linux)
             window = Window(len(MODES), clock, begun)
-        single, (times, *others) = _linux(proc, statm, io) if linux else _foreign(process)
+        single, (times, *others) = _linux(*files) if linux else _foreign(process)
         elapsed, spent = window.since(times)
         whole = elapsed * cpus()
         shares = [part / whole for part in spent] if whole else ()
         return (*single, clock() - begun), (times, shares, *others)
 
-    return Group(_SINGLE + _PAIRS, read, _tell, [statm, io] if linux else [], _usage)
+    return Group(_SINGLE + _PAIRS, read, _tell, files if linux else [], _usage)
 
 
 def watch_collector() -> Group[Collector]:
@@ -147,12 +147,13 @@ class Process:
 SNAPSHOT = Process
 
 
-def _linux(proc: str, statm: File, io: File) -> _Found:
+def _linux(statm: File, io: File, task: File, fd: File) -> _Found:
     used = resource.getrusage(resource.RUSAGE_SELF)
     virtual, resident = statm.read().split(None, 2)[:2]
-    disk = _disk_io(io)  # before files are counted, of which it opens one
-    threads = os.stat(f"{proc}/self/task").st_nlink - 2  # noqa: PTH116  # a folder for each: adding them up is dearer
-    single = int(resident) * _PAGE, int(virtual) * _PAGE, threads, _open_files(proc)
+    disk = _disk_io(io)
+    threads = task.stat().st_nlink - 2  # a folder for each: adding them up is dearer
+    files = fd.stat().st_size or len(os.listdir(fd.path)) - 1  # noqa: PTH208  # since 6.2 without listing them
+    single = int(resident) * _PAGE, int(virtual) * _PAGE, threads, files
     times, switches = (used.ru_utime, used.ru_stime), (used.ru_nvcsw, used.ru_nivcsw)
     return single, (times, switches, (used.ru_majflt, used.ru_minflt), disk)
 
@@ -172,11 +173,6 @@ _DISK_IO = re.compile(rb"\nread_bytes: (\d+)\nwrite_bytes: (\d+)")
 
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-
-
-def _open_files(proc: str) -> int:
-    """Return how many descriptors are open; Linux tells since 6.2 without listing them."""
-    return os.stat(f"{proc}/self/fd").st_size or len(os.listdir(f"{proc}/self/fd")) - 1  # noqa: PTH116, PTH208  # as above
 
 
 def _foreign(process: Any) -> _Found:

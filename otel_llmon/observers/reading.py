@@ -25,7 +25,7 @@ def all_told(metrics: Iterable[Metric], values: Iterable[float], attributes: Ite
 
 
 class File:
-    """A file of /proc or /sys that is read again and again: opened at the first reading, and anew in a forked child."""
+    """A file or folder of /proc or /sys that is read again and again: opened once, and anew in a forked child."""
 
     def __init__(self, path: str | os.PathLike[str], size: int = 4096) -> None:
         self.path = os.fspath(path)
@@ -34,17 +34,26 @@ class File:
         self._owner = 0
 
     def read(self) -> bytes:
-        """Return all of it. What /proc/self opens is the opener's, not a child's."""
-        if self._kept is None or self._owner != os.getpid():
-            self.forget()
-            self._kept, self._owner = Kept(self.path), os.getpid()
-        found = self._kept.read(self._size)
+        """Return all of it."""
+        kept = self._open()
+        found = kept.read(self._size)
         while len(found) == self._size:
             self._size *= 2
-            found = self._kept.read(self._size)
+            found = kept.read(self._size)
         if not found:  # what a kernel tells is never nothing: this descriptor is another's by now
             raise ValueError(f"{self.path}: empty")
         return found
+
+    def stat(self) -> os.stat_result:
+        """Return what the kernel says of it, of a folder too."""
+        return self._open().stat()
+
+    def _open(self) -> Kept:
+        """Return the open file. What /proc/self opens is the opener's, not a child's."""
+        if self._kept is None or self._owner != os.getpid():
+            self.forget()
+            self._kept, self._owner = Kept(self.path), os.getpid()
+        return self._kept
 
     def forget(self) -> None:
         """Open it again at the next reading, as when a program has closed a descriptor that it did not know."""

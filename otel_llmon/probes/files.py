@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 
@@ -30,12 +31,19 @@ class Kept:
             self._open()
         os.pwrite(self._fd, text, 0)
 
+    def stat(self) -> os.stat_result:
+        """Return what the file says of itself; raises OSError where its descriptor is gone, or another's by now."""
+        found = os.fstat(self._fd)
+        if (found.st_ino, found.st_dev) != (self._inode, self._device):
+            raise OSError(errno.EBADF, "another's descriptor", self._path)
+        return found
+
     def _ours(self) -> bool:
         try:
-            found = os.fstat(self._fd)
+            self.stat()
         except OSError:
             return False
-        return found.st_ino == self._inode and found.st_dev == self._device
+        return True
 
     def close(self) -> None:
         """Close the file, unless its descriptor is another's by now."""
