@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from otel_llmon import telemetry
 from otel_llmon.drifts import telling
 from otel_llmon.drifts.telling import Shown
-from otel_llmon.events import event
+from otel_llmon.events import event, note
 from otel_llmon.metering import Reading, values
 from otel_llmon.scores.drift import Drift
 from otel_llmon.scores.performance import Change
@@ -59,9 +59,10 @@ class Report:
         """Compare in a span, and tell the verdict."""
         with telemetry.tracer().start_as_current_span(SPAN, attributes=dict(self._facts)) as span:
             drift = compare()
-            fields = self._fields(drift)
+            fields = self._fields(drift) | {"verdict": _word(drift.changed)}
             span.set_attributes({key.REFERENCE: drift.reference, key.ROWS: drift.rows, key.STATE: _word(drift.changed)})
-            event(DRIFT_CHECKED.name, fields | {"verdict": _word(drift.changed)})
+            event(DRIFT_CHECKED.name, fields)
+            note(DRIFT_CHECKED.name, fields)
         self.verdict(drift)
         return drift
 

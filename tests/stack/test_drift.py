@@ -57,6 +57,49 @@ def test_one_call_is_seen_in_every_backend(stack, program):
     assert "age: drifted" in str(line)
 
 
+BATCHES = """
+    import numpy as np
+    import otel_llmon
+    from otel_llmon.drifts import DriftWatch
+    from otel_llmon.quality import QualityWatch
+    from otel_llmon.scores.profile import Reference
+
+    with otel_llmon.configure("batches", observers=()):
+        rng = np.random.default_rng(5)
+        reference = Reference.fit({"age": rng.normal(40, 10, 3000)})
+        drift, quality = DriftWatch(reference, "credit", window=100), QualityWatch("credit", reference=reference)
+
+        def look(ages):
+            drift.add({"age": ages})
+            drift.check()
+            quality.check({"age": ages})
+
+        for by in (0, 30):
+            with otel_llmon.batch(rng.normal(40 + by, 10, 3000), "score", after=look):
+                pass
+"""
+
+
+@pytest.mark.row("B11")
+def test_a_batch_is_looked_at_by_its_hooks(stack, program):
+    """Its span has those of the checks below it, with the verdict as an event."""
+    done = program(BATCHES, **stack.environ)
+    assert done.returncode == 0, done.stderr
+    now = time.time()
+    between = {"start": now - 600, "end": now + 60}
+    found = until(lambda: len(seen := stack.jaeger.find("batches", operation="score", **between)) == 2 and seen)
+    verdicts = {}
+    for each in found:
+        trace = stack.jaeger.trace(each.trace_id)
+        [score], [drift], [quality] = (trace.named(name) for name in ("score", "drift check", "quality check"))
+        assert drift.parent_id == quality.parent_id == score.span_id
+        assert score.attributes["llmon.items.score"] == 3000
+        [told] = drift.events
+        assert told.name == "drift.checked"
+        verdicts[told.attributes["verdict"]] = score.start
+    assert verdicts["stable"] < verdicts["drifted"]
+
+
 WORKER = """
     import os, sys, time
     import numpy as np
