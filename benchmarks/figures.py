@@ -26,6 +26,8 @@ class Figure:
     times: float | None = None
     plus: float | None = None
     unit: str = "ns"
+    row: str = ""
+    """The capability that this proves, of tests/rows.csv."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,13 @@ _ONE = 'log(row, "yes", 0.9, latency=0.01)'
 _MANY = "log_batch(matrix, labels, confidences, latency=0.01)"
 
 FIGURES = (
-    Figure("prediction, single, record and all", Loop(f"monitor.{_ONE}", _place, 2_000), _PEER, plus=60 * MICROSECOND),
+    Figure(
+        "prediction, single, record and all",
+        Loop(f"monitor.{_ONE}", _place, 2_000),
+        _PEER,
+        plus=60 * MICROSECOND,
+        row="Bar1",
+    ),
     Figure("prediction, single, no reference", Loop(f"unseen.{_ONE}", _place, 2_000), _PEER),
     Figure("prediction, single, not in the log", Loop(f"silent.{_ONE}", _place, 4_000), _PEER),
     Figure("prediction, batch of 64", Loop(f"silent.{_MANY}", _place, 125, per=BATCH), _PEER, plus=8 * MICROSECOND),

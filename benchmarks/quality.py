@@ -86,6 +86,7 @@ FIGURES = (
         Loop("watch.check(table)", _BATCH, 3),
         Loop("by_hand(table)", _BATCH, 3),
         plus=20 * MILLISECOND,
+        row="Bar4",
     ),
     Figure(
         f"quality, a row of {FEATURES // 2} numbers, {FEW} at a time",

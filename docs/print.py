@@ -13,11 +13,11 @@ from otel_llmon.semconv import events
 from otel_llmon.semconv.attributes import MEANINGS
 
 ROOT = Path(__file__).parents[1]
-TESTS = ROOT / "tests"
+TESTS, BENCHMARKS = ROOT / "tests", ROOT / "benchmarks"
 
 
 def proven() -> dict[str, list[str]]:
-    """Return the tests that carry `@pytest.mark.row(...)`, by row, in the order of tests/rows.csv."""
+    """Return what proves a row, in the order of tests/rows.csv: tests that carry its mark, and figures that name it."""
     found: dict[str, list[str]] = {row: [] for row in capabilities()}
     for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -25,6 +25,11 @@ def proven() -> dict[str, list[str]]:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.row":
                     for row in mark.args:
                         found[ast.literal_eval(row)].append(f"`{path.relative_to(TESTS)}::{node.name}`")
+    for path in sorted(BENCHMARKS.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for word in node.keywords if isinstance(node, ast.Call) and ast.unparse(node.func) == "Figure" else ():
+                if word.arg == "row":
+                    found[ast.literal_eval(word.value)].append(f"`benchmarks/{path.name}`")
     return {row: tests for row, tests in found.items() if tests}
 
 

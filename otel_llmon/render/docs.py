@@ -74,8 +74,8 @@ def events_page(rows: Iterable[Event]) -> str:
 
 
 def coverage_page(capabilities: Mapping[str, str], tests: Mapping[str, Sequence[str]]) -> str:
-    """Return the page of what is proven: each capability that a test is marked with, and those tests."""
-    counted = f"{len(tests)} of {len(capabilities)} capabilities are proven by a test that carries their mark."
+    """Return the page of what is proven: each capability that a test or a figure is marked with, and those."""
+    counted = f"{len(tests)} of {len(capabilities)} capabilities are proven, by a test or by a figure of `make bench`."
     table = _table(
         ("row", "capability", "proven by"),
         ((row, capabilities[row].replace("|", "\\|"), "<br>".join(names)) for row, names in tests.items()),
