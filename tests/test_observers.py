@@ -263,3 +263,28 @@ def test_a_counter_says_since_when_it_counts(program, sink):
     assert before <= starts["llmon.progress.items"] <= began
     assert starts["process.cpu.time"] == process
     assert starts["system.cpu.time"] == boot
+
+
+def test_a_source_that_is_done_while_somebody_looks_whether_it_hangs_does_not(recorder, sampler, caplog):
+    """The time of day is asked in between; in a program that starts, the one who looks is `configure()`."""
+    stuck, release = threading.Event(), threading.Event()
+
+    def waits():
+        stuck.set()
+        release.wait(60)
+        yield Reading(ONE, 1)
+
+    attach(module("waits", waits, ONE), every=3600)
+    assert stuck.wait(20)
+    [source] = sampler.sources.values()
+
+    def clock():
+        release.set()
+        while threading.current_thread() is threading.main_thread() and source.busy_since is not None:
+            pass
+        return 0.0
+
+    sampler.clock = clock
+    sampler.ensure()
+    assert recorder.value(ONE.name) == 1
+    assert not caplog.records

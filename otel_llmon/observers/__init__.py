@@ -138,7 +138,8 @@ class _Sampler:
     def _hanging(self) -> bool:
         """Tell whether the thread is stuck in the source that it reads now; if so, count and name that source."""
         source = self._current
-        if source is None or source.busy_since is None or self.clock() - source.busy_since <= PATIENCE:
+        since = source.busy_since if source is not None else None  # read once: the thread may end just now
+        if source is None or since is None or self.clock() - since <= PATIENCE:
             return False
         self._current = None
         self._fail(source, "hangs", f"no answer for {PATIENCE:g} s; going on without it")
