@@ -52,9 +52,9 @@ class QualityWatch:
     """Looks at the inputs of a model, batch by batch or row by row.
 
     What it asks is whether they are as in the `reference` (or the file of one), and what `checks` say: a mapping of
-    columns to checks, or `scores.quality.Checks`. Rows that are added make up windows of `window` rows, each of which has a score and is
-    healthy or not; the first `top` features, those with checks of their own before the others, have series of their
-    own. With `values=True` ranges stand on spans, and values that failed in events.
+    columns to checks, or `scores.quality.Checks`. Rows that are added make up windows of `window` rows, each of which
+    has a score and is healthy or not; the first `top` features, those with checks of their own before the others,
+    have series of their own. With `values=True` ranges stand on spans, and values that failed in events.
 
     Make one for each model and keep it. Raises CheckError for what cannot be asked, and SettingsError.
     """

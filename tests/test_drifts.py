@@ -388,7 +388,9 @@ class _Hostile:
         raise RuntimeError("SECRET")
 
 
-@pytest.mark.parametrize("table", ["SECRET", ["SECRET"], {"age": "SECRET"}, _Hostile()], ids=lambda one: type(one))
+@pytest.mark.parametrize(
+    "table", ["SECRET", ["SECRET"], {"age": "SECRET"}, _Hostile()], ids=["text", "rows", "column", "hostile"]
+)
 def test_what_is_no_table_is_told_without_what_it_says(whole, reference, caplog, table):
     """No value leaves: types do."""
     DriftWatch(reference, "m").add(table)

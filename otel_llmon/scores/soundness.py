@@ -38,8 +38,8 @@ class Counts:
     """What became of the values of some tables: `a + b` is what both together give, but for what compares rows.
 
     `types` says how many values a feature had of each type, `lows` and `highs` where its numbers lay, `examples` one
-    value that failed, `only` the one level of a category that has no other, None where it has; `absent` and `added` count
-    tables, `errors` checks that could not be made.
+    value that failed, `only` the one level of a category that has no other, None where it has; `absent` and `added`
+    count tables, `errors` checks that could not be made.
     """
 
     rows: int = 0
