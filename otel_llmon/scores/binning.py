@@ -184,7 +184,7 @@ def _last_of(grid: Binning, cuts: Ints) -> Floats:
 
 
 def _around(grid: Binning, cuts: Ints) -> tuple[Ints, Ints]:
-    """Return floats of which the first are in their cells or below and the others above, near each other if they can."""
+    """Return floats of which the first are in their cells or below, the others above, and both near where possible."""
     if grid.grid == "even":
         ends = grid.origin + (cuts + 1) / grid.unit
         near = 8 * np.spacing(np.maximum(np.abs(ends), abs(grid.origin)))
