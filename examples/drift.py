@@ -25,9 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from otel_llmon import configure
+from otel_llmon import Reference, configure
 from otel_llmon.drifts import DriftWatch
-from otel_llmon.scores.profile import Reference
 
 DAYS, LOANS = 12, 1000
 Table = dict[str, np.ndarray]
@@ -76,10 +75,11 @@ def main() -> None:
         Reference.fit(applications(0, 20_000), model="loans", created=created).save(file)
         reference = Reference.load(file)  # as a server does, which never sees the data it was made of
     watch = DriftWatch(reference, "loans", "1", window=LOANS, weights={"income": 2.0, "age": 1.0, "town": 1.0})
+    listening = True
     for day in range(1, DAYS + 1):
         watch.add(applications(day))
         print(f"day {day:2}: {told(watch)}")
-        handle.flush()  # a point for every day, however short it is here
+        listening = listening and handle.flush()  # a point for every day, however short it is here
         time.sleep(0.2)
     watch.check()
     print(f"\n{__doc__[__doc__.index('Look at:') :].strip()}")

@@ -16,10 +16,11 @@ from typing import Any
 from opentelemetry import trace
 
 from otel_llmon import metering, telemetry
-from otel_llmon.errors import SettingsError
+from otel_llmon.errors import LlmonError
 from otel_llmon.events import errors, event, note
 from otel_llmon.metering import Reading, cells
 from otel_llmon.metering.values import text
+from otel_llmon.scores import given
 from otel_llmon.scores.columns import ColumnsError, Floats
 from otel_llmon.scores.grids import Grid
 from otel_llmon.scores.quality import OTHER, Checks, Counts, Finding, Report, Wanted
@@ -50,10 +51,10 @@ _untold: set[QualityWatch] = set()
 class QualityWatch:
     """Looks at the inputs of a model, batch by batch or row by row.
 
-    What it asks is whether they are as in the `reference`, and what `checks` say: a mapping of columns to checks, or
-    `scores.quality.Checks`. Rows that are added make up windows of `window` rows, each of which has a score and is
-    healthy or not; the first `top` features, those with checks of their own before the others, have series of their
-    own. With `values=True` ranges stand on spans, and values that failed in events.
+    What it asks is whether they are as in the `reference` (or the file of one), and what `checks` say: a mapping of
+    columns to checks, or `scores.quality.Checks`. Rows that are added make up windows of `window` rows, each of which
+    has a score and is healthy or not; the first `top` features, those with checks of their own before the others,
+    have series of their own. With `values=True` ranges stand on spans, and values that failed in events.
 
     Make one for each model and keep it. Raises CheckError for what cannot be asked, and SettingsError.
     """
@@ -63,21 +64,22 @@ class QualityWatch:
         model: str,
         version: str = "",
         *,
-        reference: Reference | None = None,
+        reference: Reference | str | os.PathLike[str] | None = None,
         checks: Checks | Wanted | None = None,
         window: int = 1000,
         top: int = 20,
         values: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        _check(window=window, top=top)
-        self.model, self.version = text(model), text(version)
-        self.checks = checks if isinstance(checks, Checks) else Checks(reference, checks)
+        given.whole(window=window, top=top)
+        self.model, self.version = given.named(text(model)), text(version)
+        known = None if reference is None else given.reference(reference)
+        self.checks = checks if isinstance(checks, Checks) else Checks(known, checks)
         self.numeric = self.checks.reference.numeric if self.checks.reference else ()
         """The features that `add_matrix` takes, in their order."""
         self.last: Report | None = None
         """What the last whole window, or the last batch that was checked, came to."""
-        self._size, self._top, self._told, self._clock = window, top, values, clock
+        self._size, self._top, self._told, self._clock = int(window), int(top), values, clock
         self._who = self.model, self.version or None
         self._own = set([*self.checks.groups, *self.checks.features][:top])
         self._series: dict[Place, Place] = {}
@@ -152,8 +154,8 @@ class QualityWatch:
             now = self._clock()
             counts = self.checks.count(table, now=now)
             return self.checks.report(counts), counts
-        except ColumnsError as exc:
-            finding = Finding(UNREADABLE, detail=str(exc))
+        except Exception as exc:
+            finding = Finding(UNREADABLE, detail=self._said(exc))
             return Report(0, None, {}, (finding,), (), Counts()), None
 
     def _drained(self) -> Counts:
@@ -256,7 +258,13 @@ class QualityWatch:
             _violations.at(*self._who, UNREADABLE).add(1)
         else:
             errors.at(f"quality of {self.model}").add()
-        telemetry.warn_once("quality of %s: not counted: %s: %s", self.model, type(exc).__name__, exc)
+        telemetry.warn_once("quality of %s: not counted: %s", self.model, self._said(exc))
+
+    def _said(self, exc: Exception) -> str:
+        """Return what went wrong; what foreign code says of it may quote a value."""
+        if isinstance(exc, LlmonError):
+            return str(exc)
+        return f"{type(exc).__name__}: {exc}" if self._told else type(exc).__name__
 
     def _settle(self) -> None:
         """Judge what is left at the end."""
@@ -270,12 +278,6 @@ class QualityWatch:
         """Begin anew in a child: what was added before is its parent's."""
         self._lock = threading.RLock()
         self._open, self._grid, self.last = Counts(), Grid(self.checks), None
-
-
-def _check(**numbers: Any) -> None:
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise SettingsError(f"{name}={number!r}: expected a whole number of 1 or more")
 
 
 def _living() -> list[QualityWatch]:

@@ -43,6 +43,13 @@ def llmon(monkeypatch, capsys):
     return run
 
 
+def test_the_help_names_every_command(llmon):
+    """Each in the first column of the table, with what it does beside."""
+    _, out, _ = llmon("--help")
+    named = re.findall(r"^[^\w-]*([a-z]+) {2,}\S", out, re.MULTILINE)
+    assert sorted(named) == sorted(cli.COMMANDS)
+
+
 def test_the_command_is_installed():
     """The distribution puts `llmon` on the path, and it is our main."""
     [script] = entry_points(group="console_scripts", name="llmon")

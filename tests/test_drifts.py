@@ -359,7 +359,11 @@ def test_weights_say_how_much_a_feature_matters(whole, rng, reference):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"reference": {"a": [1.0]}}, "reference: found a dict"),
+        ({"reference": {"a": [1.0]}}, "reference: found dict, expected a Reference, or the file of one"),
+        ({"limits": 5}, "limits: found int, expected Limits"),
+        ({"weights": 5}, "weights: found int"),
+        ({"model": " "}, "model ' ': expected a name"),
+        ({"window": "9"}, "window='9'"),
         ({"window": 0}, "window=0"),
         ({"top": True}, "top=True"),
         ({"weights": {"agee": 1.0}}, "weights: found 'agee'"),
@@ -370,6 +374,28 @@ def test_what_cannot_be_is_refused_at_once(reference, wrong, said):
     """Where the caller can still put it right."""
     with pytest.raises(SettingsError, match=said):
         DriftWatch(**({"reference": reference, "model": "m"} | wrong))
+
+
+def test_a_reference_may_be_the_file_of_one(reference, tmp_path):
+    """As ModelMonitor takes it."""
+    reference.save(tmp_path / "r.json")
+    assert DriftWatch(str(tmp_path / "r.json"), "m").reference == reference
+    assert DriftWatch(tmp_path / "r.json", "m").reference == reference
+
+
+class _Hostile:
+    def __getattr__(self, name):
+        raise RuntimeError("SECRET")
+
+
+@pytest.mark.parametrize(
+    "table", ["SECRET", ["SECRET"], {"age": "SECRET"}, _Hostile()], ids=["text", "rows", "column", "hostile"]
+)
+def test_what_is_no_table_is_told_without_what_it_says(whole, reference, caplog, table):
+    """No value leaves: types do."""
+    DriftWatch(reference, "m").add(table)
+    assert "rows left out: " in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 def test_what_is_no_table_is_counted_and_told_once(whole, reference, caplog):

@@ -348,6 +348,16 @@ def test_the_drift_of_twelve_days_is_told(sink, program):
     assert {"llmon.drift.score", "llmon.drift.state", "llmon.drift.bin.rows"} <= sink.metrics()
 
 
+def test_an_example_of_drift_waits_for_a_receiver_once(program):
+    """Where nobody listens on the first day, nothing is sent day by day: a batch of metrics for each would be lost."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    with program.start(DRIFT, OTEL_EXPORTER_OTLP_ENDPOINT=nobody, OTEL_LLMON_EXIT_TIMEOUT="1") as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.count("day ") >= 12
+    assert int(re.search(r"(\d+) batch(es)? of metrics", err)[1]) < 6
+
+
 def test_an_example_of_drift_runs_without_telemetry(program, tmp_path):
     """It says that nobody watches; the reference is in the folder all the same."""
     with program.start([*DRIFT, str(tmp_path / "kept")], OTEL_SDK_DISABLED="true") as process:

@@ -199,6 +199,23 @@ print(*sorted(name for name in set(sys.modules) - before if not name.startswith(
 """
 
 
+WITHOUT_SDK = """
+import os, otel_llmon
+otel_llmon.configure("app")
+from work import work
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+work(5)
+"""
+
+
+def test_forking_is_safe_where_the_sdk_is_disabled(program):
+    """What stands in for it keeps its meters in another way."""
+    ended = program(WITHOUT_SDK, OTEL_SDK_DISABLED="true")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_no_thread_of_ours_imports_anything_later(program, sink):
     """A child that is forked amid an import waits for its end, for ever; what loops load late is loaded by a fork."""
     ended = program(LATE)

@@ -132,9 +132,24 @@ def test_a_check_counts_what_it_is_about(check, column, failed, seen):
         (lambda: within("a", 1), "found 'a' to 1"),
         (lambda: within(NAN, 1), "found nan to 1"),
         (lambda: one_of("abc"), "set: found 'abc', expected a collection"),
+        (lambda: one_of(5), "set: found 5, expected a collection"),
+        (lambda: one_of([]), "set: found no values, expected one at least"),
+        (lambda: one_of([None]), "set: found no values, expected one at least"),
+        (lambda: one_of([["a"]]), "set: found ['a'], expected words and numbers"),
+        (lambda: missing(also="n/a"), "missing: also: found 'n/a', expected a collection"),
+        (lambda: missing(also=-99), "missing: also: found -99, expected a collection"),
         (lambda: of_type("int"), "type: found 'int', expected one of number, integer"),
-        (lambda: fresh(0), "fresh: found 0 seconds"),
+        (lambda: fresh(0), "fresh: found 0, expected more than 0 seconds, or a timedelta"),
+        (lambda: fresh("1h"), "fresh: found '1h', expected more than 0 seconds, or a timedelta"),
+        (lambda: fresh(dt.timedelta(0)), "fresh: found datetime.timedelta(0), expected more than 0 seconds"),
+        (lambda: fresh(NAN), "fresh: found nan"),
+        (lambda: fresh(1, ahead="x"), "fresh: ahead='x': expected 0 seconds or more, or a timedelta"),
         (lambda: outliers(0), "outliers: beyond=0"),
+        (lambda: outliers("3"), "outliers: beyond='3'"),
+        (lambda: Checks(None, 5), "checks: found int, expected checks by column"),
+        (lambda: Checks(None, [missing()]), "checks: found list, expected checks by column"),
+        (lambda: Checks(None, {5: missing()}), "checks of 5: expected the name of a column, or a tuple of names"),
+        (lambda: Checks(None, {("a", 5): unique()}), "checks of ('a', 5): expected the name of a column"),
         (lambda: satisfies("mine", 7), "mine: found 7, expected a function"),
         (lambda: satisfies("", len), "a check named ''"),
         (lambda: Checks(None, {"x": 7}), "checks of 'x': found 7, expected checks"),
@@ -204,6 +219,8 @@ def _some(rows, value):
         (_spoiled("size", _some(1, INF)), {("size", "finite")}),
         (_spoiled("size", _some(1000, -INF)), {("size", "finite")}),
         (_spoiled("size", _some(1000, 0.5)), {("size", "constant")}),
+        (_spoiled("colour", lambda column: [column[0]] * len(column)), {("colour", "constant")}),
+        (_spoiled("colour", lambda column: ["mauve"] * len(column)), {("colour", "set")}),
         (_spoiled("size", lambda column: column + 5), {("size", "range"), ("size", "outliers")}),
         (_spoiled("size", lambda column: ["text"] * len(column)), {("size", "type")}),
         (_spoiled("size", lambda column: ["text", *column[1:].tolist()]), {("size", "type")}),
@@ -233,6 +250,27 @@ def test_each_oddity_is_its_own_finding(table, expected):
     found = report(table, reference=REFERENCE)
     assert set(kinds(found)) == expected
     assert not found.healthy
+
+
+def test_one_level_is_constant_where_chance_does_not_explain_it():
+    """In parts or as a whole; of a level that nearly all rows had, and in few rows, it is none."""
+    rng = np.random.default_rng(0)
+    table = {"a": rng.choice(["x", "y", "z"], 1000).tolist(), "b": ["x"] * 999 + ["y"], "c": ["x"] * 1000}
+    checks = Checks(Reference.fit(table, ordered=False))
+    one = {name: ["x"] * 200 for name in table}
+    expected = {("a", "constant")}
+    assert set(kinds(checks.report(checks.count(one)))) == expected
+    assert set(kinds(checks.report(checks.count(one) + checks.count(one)))) == expected
+    assert set(kinds(checks.report(checks.count(one) + checks.count({name: ["y"] * 9 for name in "abc"})))) != expected
+    assert set(kinds(checks.report(checks.count({name: ["x"] * 9 for name in table})))) == set()
+
+
+def test_how_fresh_may_be_said_as_a_timedelta():
+    """Both ways."""
+    moments = [100.0, 170.0, 230.0]
+    for check in (fresh(60, ahead=20), fresh(dt.timedelta(minutes=1), ahead=dt.timedelta(seconds=20))):
+        counts = Checks(None, {"at": check}).count({"at": moments}, now=200.0)
+        assert (counts.seen["at", "fresh"], counts.failed["at", "fresh"]) == (3, 2)
 
 
 def test_five_rows_are_told_to_be_few_and_judged_by_what_they_are():

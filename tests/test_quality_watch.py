@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from otel_llmon import telemetry
-from otel_llmon.errors import SettingsError
+from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.quality import QualityWatch
 from otel_llmon.scores.quality import (
     CheckError,
@@ -305,12 +305,64 @@ def test_where_telemetry_is_off_nothing_is_counted(recorder):
 
 
 @pytest.mark.parametrize(
-    "options", [{"window": 0}, {"window": 1.5}, {"top": True}, {"checks": {"x": 7}}, {"checks": {"x": outliers()}}]
-)
+    "options",
+    [
+        {"window": 0}, {"window": 1.5}, {"top": True}, {"checks": {"x": 7}}, {"checks": {"x": outliers()}},
+        {"checks": 5}, {"checks": {5: missing()}}, {"reference": 5}, {"model": ""},
+    ],
+)  # fmt: skip
 def test_what_cannot_be_is_refused_when_it_is_made(options):
     """In one clear error."""
     with pytest.raises((SettingsError, CheckError), match=r"expected|give one"):
-        QualityWatch("m", **options)
+        QualityWatch(**{"model": "m"} | options)
+
+
+def test_a_reference_may_be_the_file_of_one(tmp_path):
+    """As ModelMonitor takes it; where there is none it says so."""
+    REFERENCE.save(tmp_path / "r.json")
+    for given in (tmp_path / "r.json", str(tmp_path / "r.json")):
+        watch = QualityWatch("m", reference=given, window=np.int64(7))
+        assert watch.checks.reference == REFERENCE
+        assert watch.numeric == ("a", "b")
+    with pytest.raises(LlmonError, match="not read, no such file"):
+        QualityWatch("m", reference=tmp_path / "nowhere.json")
+
+
+class Hostile:
+    """An object that answers whatever is asked with its secret."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("SECRET")
+
+    def __repr__(self):
+        return "SECRET"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "SECRET", ["SECRET"], [["SECRET"]], {"a": "SECRET"}, {"a": {"SECRET": 1}}, {"a": Hostile()}, Hostile(),
+        {"a": [1], "b": [Hostile()] * 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_table_is_told_without_what_it_says(recorder, caplog, table):
+    """Neither by a log, nor by a span or an event; of what foreign code raises there is the type."""
+    watch = QualityWatch("m", reference=REFERENCE)
+    watch.add(table)
+    report = watch.check(table)
+    assert [finding.kind for finding in report.violations] == ["unreadable"]
+    assert "not counted: " in caplog.text
+    span = recorder.spans()["quality check"]
+    assert span.status.description is None
+    said = [caplog.text, span.to_json(), str(report), *(str(vars(log)) for log in recorder.logs())]
+    assert not [text for text in said if "SECRET" in text]
+
+
+def test_with_values_what_foreign_code_raises_is_told_in_its_words(recorder, caplog):
+    """As everything is that was asked for."""
+    QualityWatch("m", values=True).add(Hostile())
+    assert "RuntimeError: SECRET" in caplog.text
 
 
 def test_the_page_of_data_quality_does_what_it_says(program):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,7 +83,7 @@ def test_fit_says_what_a_column_is_where_it_is_told(llmon, tmp_path):
         "age": "--kind 'age': expected COLUMN=KIND, KIND one of numeric, categorical, text, embedding",
         "size=numeric": "--kind size: no such column, expected one of age, city, note",
     }.items():
-        assert llmon("fit", "train.csv", "--kind", given) == (1, "", f"llmon: {expected}\n")
+        assert llmon("fit", "train.csv", "--kind", given) == (2, "", f"llmon: {expected}\n")
 
 
 def test_fit_leaves_the_data_alone(llmon, tmp_path):
@@ -216,6 +218,12 @@ def test_compare_for_programs_has_the_same_facts(fitted):
         (("r.json", "same.csv", "--model", "other"), "r.json: model 'credit', expected 'other'"),
         (("r.json", "same.csv", "--html", "no/where.html"), "no/where.html: not written, no such file or directory"),
         (("r.json", "same.csv", "--encoding", "utf-16"), "same.csv: "),
+        (("r.json", "r.json"), "r.json: found a reference, expected a table; what it holds: llmon reference show"),
+        (("r.json", "same.csv", "--exclude", "nosuch"), "--exclude nosuch: no such column, expected one of age, city"),
+        (
+            ("r.json", "same.csv", "--exclude", "age", "--exclude", "city", "--exclude", "note"),
+            "same.csv: no features left, expected at least one that is not excluded",
+        ),
     ],
 )
 def test_compare_tells_trouble_from_drift(fitted, arguments, expected):
@@ -223,6 +231,68 @@ def test_compare_tells_trouble_from_drift(fitted, arguments, expected):
     status, out, err = fitted("compare", *arguments)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert err.startswith(f"llmon: {expected}")
+
+
+@pytest.mark.parametrize("place", range(0, 100, 7))
+def test_a_damaged_archive_is_one_line_wherever_the_damage_is(fitted, tmp_path, place):
+    """Its compression says so, or what comes out of it; never a status that is a verdict."""
+    packed = bytearray(gzip.compress((tmp_path / "same.csv").read_bytes()))
+    at = 10 + (len(packed) - 20) * place // 100
+    packed[at : at + 30] = bytes(255 - one for one in packed[at : at + 30])
+    (tmp_path / "bad.csv.gz").write_bytes(packed)
+    status, out, err = fitted("compare", "r.json", "bad.csv.gz")
+    assert (status, out, len(err.splitlines())) == (2, "", 1), err
+
+
+def test_what_nobody_expected_is_no_verdict(fitted, monkeypatch):
+    """Python would end with 1, which says that something has drifted, or that a file is no reference."""
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("otel_llmon.tables.open_table", broken)
+    for command in (("compare", "r.json", "same.csv"), ("check", "same.csv"), ("fit", "same.csv")):
+        status, _, err = fitted(*command)
+        assert status == 2
+        assert "ZeroDivisionError" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("command", ["show r.json", "compare r.json same.csv", "compare r.json same.csv --json"])
+def test_a_result_that_cannot_be_written_is_no_verdict(fitted, command):
+    """One line, and nothing more at the interpreter's end."""
+    line = [sys.executable, "-m", "otel_llmon.cli", "reference", *command.split()]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "llmon: standard output: not written, no space left on device\n")
+
+
+def test_a_reader_that_has_seen_enough_hears_no_complaint(fitted):
+    """`llmon reference show | head -1`."""
+    line = [sys.executable, "-m", "otel_llmon.cli", "reference", "show", "r.json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 2
+
+
+def test_what_is_excluded_is_neither_judged_nor_counted(fitted, tmp_path):
+    """Whether the file has such a column or not; all else is judged as it is without."""
+    fitted("fit", "train.csv", "--out", "less.json", "--exclude", "age")
+    status, out, err = fitted("compare", "r.json", "other.csv", "--exclude", "age")
+    assert (status, err) == (1, "")
+    less = fitted("compare", "less.json", "other.csv")[1]
+    assert out.splitlines()[:-1] == less.splitlines()[:-1]
+    assert f"drifted: 1 of 2 features drifted; 1,500 rows against reference {Reference.load('r.json').hash}" in out
+    write(tmp_path / "less.csv", 5, columns=("city", "note"))
+    assert fitted("compare", "r.json", "less.csv", "--exclude", "age")[0] == 0
+
+
+def test_fit_refuses_to_exclude_what_is_not_there(llmon):
+    """It would be a misspelt name, and its column a feature."""
+    assert llmon("fit", "train.csv", "--exclude", "Age") == (
+        2, "", "llmon: --exclude Age: no such column, expected one of age, city, note\n"
+    )  # fmt: skip
 
 
 def test_compare_knows_columns_that_come_and_go(fitted, tmp_path):
@@ -250,6 +320,15 @@ def test_a_long_table_keeps_to_what_matters(llmon, tmp_path):
     assert short[-2] == f"and {50 - MOST_STABLE} more that are stable; to see them: --all"
     assert len(whole) == 1 + 50 + 1
     assert len(json.loads(llmon("compare", "w.json", "wide.csv", "--json")[1])["features"]) == 50
+
+
+def test_numbers_have_as_many_digits_as_tell_them_apart(llmon, tmp_path):
+    """A date is a large number of seconds, and its first and last are not the same."""
+    lines = [f"2026-01-{1 + row % 20:02d},{52.37 + row / 1e5:.5f}" for row in range(400)]
+    (tmp_path / "days.csv").write_text("day,latitude\n" + "\n".join(lines))
+    out = llmon("fit", "days.csv", "--out", "d.json", "--unordered")[1]
+    assert "1,767,225,600 to 1,768,867,200, mean 1,768,046,400" in out
+    assert "52.37000 to 52.37399, mean 52.37200" in out
 
 
 def test_names_can_do_no_harm_to_a_terminal_or_a_table(llmon, tmp_path):

@@ -246,6 +246,32 @@ def test_text_among_numbers_is_refused_with_its_line(reader):
     assert [one.name for one in fit(reader(text), Wanted(excluded=["n"])).features] == ["note"]
 
 
+def test_a_number_can_stand_for_none(reader, tmp_path):
+    """However it is written, in whatever format; in words it is the word."""
+    text = "n,w\n" + "".join(f"{row},x\n-99,-99\n-99.0,y\n" for row in range(100))
+    for sample in (Sample(), Sample(rows=150)):
+        found = fit(reader(text, missing=["-99"]), Wanted(), sample=sample)
+        assert (found["n"].rows, found["n"].missing, found["n"].tracks[0].low) == (100, 200, 0)
+        assert (found["w"].missing, found["w"].levels.names) == (100, ("x", "y"))
+        window = profile(reader(text, missing=["-99"]), found)
+        assert compare(window).features["n"].verdict is Verdict.STABLE
+    rows = [{"n": row if row % 2 else -99, "f": row + 0.5 if row % 3 else -99.0, "t": row % 2 > 0} for row in range(90)]
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("rows.parquet", "rows.jsonl"):
+        found = fit(open_table(str(tmp_path / name), Manner(missing=["-99"])), Wanted())
+        assert [(found[one].missing, found[one].tracks[0].low) for one in "nft"] == [(45, 1), (30, 1.5), (0, 0)], name
+
+
+def test_dates_may_be_missing_by_a_word(tmp_path):
+    """In JSON as in CSV."""
+    rows = [{"day": f"2026-01-{1 + row % 28:02d}" if row % 2 else "never"} for row in range(100)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = fit(open_table(str(tmp_path / "rows.jsonl"), Manner(missing=["never"])), Wanted())["day"]
+    assert (found.kind, found.missing) == ("numeric", 50)
+
+
 def test_text_where_numbers_were_is_a_verdict(reader):
     """At a comparison it is counted: the reference says what a column is."""
     reference = fit(reader("a,b\n" + "".join(f"{row % 7},{row % 5}\n" for row in range(500))), Wanted())

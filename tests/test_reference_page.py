@@ -123,6 +123,78 @@ def test_the_browser_would_refuse_a_script_even_if_we_forgot(visit, file):
     seen.hosts = {""}
 
 
+def _boxes(opened, card):
+    """Return where the words and the bars of a plot lie: lists of (left, right, top, bottom)."""
+    script = """found => found.map(one => {
+        const box = one.getBoundingClientRect();
+        return [box.left, box.right, box.top, box.bottom];
+    })"""
+    plots = opened.locator(f".card:has(h3:text-is('{card}'))")
+    return [plots.locator(f"svg.plot {kind}").evaluate_all(script) for kind in ("text", "rect, path.before")]
+
+
+def test_words_touch_neither_each_other_nor_a_bar(visit, tmp_path):
+    """Of levels with long shares, and of large numbers: a date is a number of seconds."""
+    rng = np.random.default_rng(0)
+    before, now = (
+        {
+            "rare": rng.choice(["a", "b"], 4000, p=[0.9995, 0.0005]),
+            "even": rng.choice(["a", "b"], 4000, p=[0.512 - shift, 0.488 + shift]),
+            "when": 1.767e9 + rng.random(4000) * 1e7,
+            "day": 1.767e9 + 86_400 * rng.integers(0, 12, 4000),
+            "milliseconds": 1.767e12 + rng.random(4000) * 1e10,
+        }
+        for shift in (0.0, 0.093)
+    )
+    write_file(tmp_path / "r.html", report(before, now, ordered=False))
+    opened = visit((tmp_path / "r.html").as_uri()).open("")
+    for name in before:
+        words, bars = _boxes(opened, name)
+        assert len(words) >= 4
+        for place, (left, right, top, bottom) in enumerate(words):
+            for others, room in ((words[place + 1 :], 4), (bars if name in ("rare", "even") else [], 3)):
+                for one in others:
+                    apart = one[0] - right >= room or left - one[1] >= room or one[2] >= bottom or top >= one[3]
+                    assert apart, (name, left, right, one)
+
+
+def test_the_ends_of_a_plot_can_be_told_apart():
+    """As precisely as they differ."""
+    rng = np.random.default_rng(0)
+    table = {"when": 1.767e9 + rng.random(2000) * 1e6, "day": 1.767e9 + 86_400 * rng.integers(0, 3, 2000)}
+    text = report(table, table, ordered=False)
+    labels = re.findall(r">(1,76[0-9,]+)<", text)
+    assert len(labels) >= 3 + 3
+    assert len(set(labels)) == len(labels)
+
+
+def test_a_renamed_feature_is_drawn_with_the_rows_of_its_new_name():
+    """Numbers as a line, levels as bars."""
+    rng = np.random.default_rng(0)
+    before, now = (
+        {f"size{end}": rng.lognormal(size=2000), f"town{end}": rng.choice(["x", "y"], 2000, p=[0.7, 0.3])}
+        for end in ("", " in the new form")
+    )
+    text = report(before, now)
+    cards = {name: next(card for card in text.split("<section")[1:] if f"<h3>{name}</h3>" in card) for name in before}
+    assert 'class="now" d=' in cards["size"]
+    assert re.search(r"7\d(\.\d)? % → [67]\d(\.\d)? %|69\.\d % → ", cards["town"])
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_bars_of_few_values_stand_above_their_value(gone):
+    """Those of the window and those of the reference, also where there is only one of them."""
+    rng = np.random.default_rng(0)
+    before = {"other": rng.random(2000), "few": rng.integers(1, 5, 2000)}
+    now = {"other": rng.random(900)} | ({} if gone else {"few": rng.integers(1, 4, 900)})
+    card = next(card for card in report(before, now).split("<section")[1:] if "<h3>few</h3>" in card)
+    ticks = [float(x) for x in re.findall(r'<text x="([0-9.]+)"[^>]* text-anchor="middle"', card)]
+    for name, count in (("before", 4), ("now", 0 if gone else 3)):
+        bars = re.findall(rf'class="{name}" d="M([0-9.]+) [0-9.]+V[0-9.]+H([0-9.]+)V', card)
+        middles = [(float(left) + float(right)) / 2 for left, right in bars]
+        assert middles == pytest.approx(ticks[:count], abs=0.1)
+
+
 def test_the_table_leads_to_the_plots(visit, file):
     """The worst first, each with its verdict, and each but unknown columns with a plot."""
     opened = visit(file.as_uri()).open("")

@@ -111,16 +111,24 @@ def test_the_command_writes_the_rules_of_the_reference_in_a_file(saved):
     ("arguments", "said"),
     [
         (["missing.json"], "missing.json: not read, no such file or directory"),
-        (["{saved}", "--window", "soon"], "window 'soon': expected a time like 30m or 1h"),
+        (["{saved}", "--window", "soon"], "window 'soon': expected a time like 30m or 1h, from a minute to a year"),
+        (["{saved}", "--window", "1s"], "window '1s': expected a time like 30m or 1h, from a minute to a year"),
+        (["{saved}", "--window", "9999d"], "window '9999d': expected a time like 30m or 1h, from a minute to a year"),
+        (["{saved}", "--ks", "nan"], "ks nan: expected a number of 0 or more and less than 1"),
+        (["{saved}", "--ks", "-1"], "ks -1: expected a number of 0 or more and less than 1"),
+        (["{saved}", "--ks", "5"], "ks 5: expected a number of 0 or more and less than 1"),
+        (["{saved}", "--psi", "nan"], "psi nan: expected a number of 0 or more"),
+        (["{saved}", "--score", "inf"], "score inf: expected a number of 0 or more"),
+        (["{saved}", "--rows", "-5"], "rows -5: expected 1 or more"),
         (["{saved}", "--out", "/nowhere/rules.yml"], "/nowhere/rules.yml: not written, no such file or directory"),
         (["{text}"], "no JSON"),
     ],
 )
 def test_what_the_command_cannot_do_is_one_line(saved, arguments, said):
-    """And status 1."""
+    """And status 2."""
     text = saved.with_name("text.json")
     text.write_text("hello")
     done = llmon(*(argument.format(saved=saved, text=text) for argument in arguments))
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr

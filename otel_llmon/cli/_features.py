@@ -124,7 +124,8 @@ def _values(feature: Feature) -> str:
         said.insert(0, f"{len(names)}{'' if feature.levels.whole else '+'} levels: {top}")
     elif feature.kind == "numeric" and feature.tracks:
         track = feature.tracks[0]
-        said.insert(0, f"{number(track.low)} to {number(track.high)}, mean {number(_mean(feature))}")
+        low, high, mean = track.low, track.high, _mean(feature)
+        said.insert(0, f"{number(low, high)} to {number(high, low)}, mean {number(mean, low, high)}")
     elif feature.kind == "text" and feature.tracks:
         said.insert(0, f"{number(feature.tracks[0].low)} to {number(feature.tracks[0].high)} characters")
     elif feature.cloud:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json as jsons
-import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otel_llmon.cli import _tables
+from otel_llmon.cli._ending import Judging, say
 from otel_llmon.cli._output import as_json, write_file
 from otel_llmon.cli._tables import (
     DelimiterOption,
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from otel_llmon.tables.fitting import Wanted
 
 STATUSES = {"stable": 0, "drifted": 1, "insufficient": 3}
-TROUBLE = 2
-"""Where nothing could be compared: 1 says that something has drifted."""
+UNFIT = 1
+"""Where a file is no sound reference, or cannot become one."""
 
 app = typer.Typer(
     name="reference",
+    cls=Judging,
     help="Keep what a model's inputs looked like when all was well, and compare other data with it.",
     no_args_is_help=True,
     add_completion=False,
@@ -94,7 +95,7 @@ def fit(  # noqa: PLR0913, PLR0917  # an option each
         return
     _features.show(found, now)
     for note in notes:
-        _say(f"{note.feature!r}: {note.text}" if note.feature else note.text)
+        say(f"{note.feature!r}: {note.text}" if note.feature else note.text)
     print(f"written to {target}")
 
 
@@ -135,17 +136,19 @@ def check(  # noqa: PLR0913, PLR0917  # an option each
     """
     from otel_llmon.cli import _features
     from otel_llmon.scores import fitness
-    from otel_llmon.scores.reference import Reference
     from otel_llmon.tables import Manner
     from otel_llmon.tables.fitting import Wanted
 
+    wanted = Wanted(_tables.kinds_of(kind or ()), frozenset(exclude or ()), ordered=not unordered)
     stored = _is_reference(file)
-    if stored:
-        found = Reference.load(file)
-        _belongs(found, file, model, version)
-    else:
-        wanted = Wanted(_tables.kinds_of(kind or ()), frozenset(exclude or ()), ordered=not unordered)
-        found = _fitted(file, Manner(format, encoding, delimiter, header, missing or ()), wanted)
+    try:
+        if stored:
+            found = _loaded(Path(file), model, version)
+        else:
+            found = _fitted(file, Manner(format, encoding, delimiter, header, missing or ()), wanted)
+    except LlmonError as exc:  # which is what was asked
+        say(str(exc))
+        raise typer.Exit(UNFIT) from None
     notes, usable = fitness.notes(found), fitness.usable(found)
     what = ("a sound reference" if stored else "fit to be a reference") if usable else "no feature can say anything"
     if json:
@@ -155,7 +158,7 @@ def check(  # noqa: PLR0913, PLR0917  # an option each
         if notes:
             _features.show_notes(notes)
         print(f"{what}: {found.rows:,} rows, {len(found.features):,} features, {len(notes)} findings")
-    raise typer.Exit(1 if not usable or (strict and notes) else 0)
+    raise typer.Exit(UNFIT if not usable or (strict and notes) else 0)
 
 
 @app.command()
@@ -183,14 +186,9 @@ def compare(  # noqa: PLR0913, PLR0917  # an option each
     """
     from otel_llmon.tables import Manner
 
-    try:
-        manner = Manner(format, encoding, delimiter, header, missing or ())
-        known = _loaded(reference, model, version)
-        status = _compared(reference, known, file, manner, exclude or (), html, everything, json)
-    except LlmonError as exc:
-        _say(str(exc))
-        raise typer.Exit(TROUBLE) from None
-    raise typer.Exit(status)
+    manner = Manner(format, encoding, delimiter, header, missing or ())
+    known = _loaded(reference, model, version)
+    raise typer.Exit(_compared(reference, known, file, manner, exclude or (), html, everything, json))
 
 
 def _compared(  # noqa: PLR0913, PLR0917  # as the command has them
@@ -207,7 +205,7 @@ def _compared(  # noqa: PLR0913, PLR0917  # as the command has them
     from otel_llmon.scores import drift, telling
 
     profile = _profiled(file, manner, reference, exclude)
-    result = drift.compare(profile)
+    result = replace(drift.compare(profile), reference=reference.hash)  # the file's, whatever was left out of it
     found = telling.told(result, profile)
     if html is not None:
         from otel_llmon.pages import drift as page
@@ -257,16 +255,15 @@ def _belongs(found: Reference, path: str, model: str | None, version: str | None
 
 def _is_reference(file: str) -> bool:
     """Return whether a file is meant to be a reference, however damaged: its format stands at its start."""
-    from otel_llmon.scores.storing import FORMAT
+    from otel_llmon.tables import is_reference
 
     if file == "-":
         return False
     try:
         with Path(file).open("rb") as found:
-            start = found.read(200)
+            return is_reference(found.read(200))
     except OSError:
         return False  # whoever reads it as a table says why
-    return start.lstrip().startswith(b"{") and jsons.dumps(FORMAT).encode() in start
 
 
 def _target(file: str, out: Path | None) -> Path:
@@ -289,7 +286,3 @@ def _target(file: str, out: Path | None) -> Path:
 
 def _written(now: datetime) -> str:
     return now.isoformat(timespec="seconds")
-
-
-def _say(line: str) -> None:
-    print(f"llmon: {line}", file=sys.stderr, flush=True)

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from otel_llmon.cli._ending import Judging
 from otel_llmon.cli._output import write_file
 
-app = typer.Typer(help="Write rules for Prometheus.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="rules", cls=Judging, help="Write rules for Prometheus.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.callback()

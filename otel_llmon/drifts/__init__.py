@@ -20,10 +20,10 @@ from otel_llmon import metering, observers, telemetry
 from otel_llmon.drifts import bins
 from otel_llmon.drifts.reporting import Report, together
 from otel_llmon.drifts.telling import Shown
-from otel_llmon.errors import SettingsError
+from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
-from otel_llmon.scores import columns
+from otel_llmon.scores import columns, given
 from otel_llmon.scores.columns import Floats
 from otel_llmon.scores.dense import Tally
 from otel_llmon.scores.drift import Drift, Limits, compare
@@ -52,12 +52,12 @@ class DriftWatch:
 
     Every `window` rows are compared with the reference; `limits` say what counts as drift. `weights` say how much each
     feature matters. At most `top` features have series of their own, those that have changed before the others.
-    Raises SettingsError for what cannot be.
+    The reference may be the file of one. Raises SettingsError for what cannot be.
     """
 
     def __init__(  # noqa: PLR0913  # an option each
         self,
-        reference: Reference,
+        reference: Reference | str | os.PathLike[str],
         model: str,
         version: str = "",
         *,
@@ -66,8 +66,10 @@ class DriftWatch:
         weights: Mapping[str, float] | None = None,
         top: int = 20,
     ) -> None:
-        _check(reference, window, top, weights or {})
-        self.reference, self.model, self.version = reference, values.text(model), values.text(version)
+        self.reference = given.reference(reference)
+        given.whole(window=window, top=top)
+        _check(self.reference, limits, weights or {})
+        self.model, self.version = given.named(values.text(model)), values.text(version)
         self.facts = {key.MODEL: self.model} | ({key.MODEL_VERSION: self.version} if version else {})
         self.window, self.limits, self.weights, self.top = int(window), limits, dict(weights or {}), int(top)
         self._renew()
@@ -122,8 +124,10 @@ class DriftWatch:
         return len(matrix)
 
     def _refuse(self, exc: Exception) -> None:
+        """Count it, and tell the first of its kind; what foreign code says of it may quote a value."""
         errors.at("drift").add()
-        telemetry.warn_once("drift of %s: rows left out: %s: %s", self.model, type(exc).__name__, exc)
+        said = str(exc) if isinstance(exc, LlmonError) else type(exc).__name__
+        telemetry.warn_once("drift of %s: rows left out: %s", self.model, said)
 
     def _add(self, found: Any, rows: int) -> None:
         """Count rows into the window that is open, and into the next ones where it is full.
@@ -230,14 +234,11 @@ class DriftWatch:
             self._handed = now
 
 
-def _check(reference: Any, window: Any, top: Any, weights: Mapping[str, Any]) -> None:
-    if not isinstance(reference, Reference):
-        raise SettingsError(
-            f"reference: found a {type(reference).__name__}, expected one that Reference.fit() returned"
-        )
-    for name, number in (("window", window), ("top", top)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise SettingsError(f"{name}={number!r}: expected a whole number of 1 or more")
+def _check(reference: Reference, limits: Any, weights: Any) -> None:
+    if not isinstance(limits, Limits | None):
+        raise SettingsError(f"limits: found {type(limits).__name__}, expected Limits")
+    if not isinstance(weights, Mapping):
+        raise SettingsError(f"weights: found {type(weights).__name__}, expected a number by feature")
     unknown = sorted(set(weights) - {feature.name for feature in reference.features})
     if unknown:
         raise SettingsError(f"weights: found {unknown[0]!r}, expected features of the reference")

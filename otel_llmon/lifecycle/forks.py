@@ -49,7 +49,8 @@ def renew() -> None:
         thread = getattr(reader, "_daemon_thread", None)
         if thread is not None and not thread.is_alive() and hasattr(reader, "_shutdown_event"):
             reader._shutdown_event = threading.Event()
-    for meter in list(getattr(meters, "_meters", {}).values()):
+    known = getattr(meters, "_meters", ())  # a list where there is no SDK behind
+    for meter in list(known.values() if isinstance(known, Mapping) else known):
         _renew_locks(meter)
 
 

@@ -21,6 +21,7 @@ from otel_llmon.scores.drift import Drift
 from otel_llmon.scores.features import REST, Feature
 from otel_llmon.scores.profile import Profile
 from otel_llmon.scores.telling import Told, counted, outcome, percent
+from otel_llmon.scores.verdicts import Verdict
 
 MOST_PLOTS = 150
 """Features that are drawn; the table has all."""
@@ -90,7 +91,7 @@ def _facts(profile: Profile, drift: Drift, about: About) -> Markup:
     reference = profile.reference
     facts = {
         "Window": f"{about.window}, {drift.rows:,} rows",
-        "Reference": f"{about.reference}, {reference.rows:,} rows, {reference.hash}",
+        "Reference": f"{about.reference}, {reference.rows:,} rows, {drift.reference}",
         "Model": " ".join(filter(None, (reference.model, reference.version))),
         "Reference made": reference.created or "",
         "Compared": about.made,
@@ -144,9 +145,23 @@ def _card(profile: Profile, place: int, one: Told, number: int, apart: Callable[
     feature = profile.reference.features[place]
     head = tag("header", None, tag("h3", None, feature.name), _badge(one))
     what = tag("p", None, "; ".join(one.what) or f"{feature.kind}, {one.drift.rows:,} rows with a value")
-    pictures = tag("div", {"class": "pictures"}, *_pictures(profile, place, feature, apart))
+    pictures = tag("div", {"class": "pictures"}, *_pictures(_found_again(profile, place, one), place, feature, apart))
     several = "card several" if len(feature.tracks) > 1 else "card"
     return tag("section", {"class": several, "id": f"f{number}"}, head, what, pictures, _scores(one))
+
+
+def _found_again(profile: Profile, place: int, one: Told) -> Profile:
+    """Return a profile in which a feature under another name has the rows that are of that name."""
+    if one.drift.verdict is not Verdict.RENAMED:
+        return profile
+    feature, rows = profile.reference.features[place], profile.strays[one.drift.name, one.drift.detail[0]]
+    found = profile + Profile(profile.reference)
+    found.tallies[place, PRESENT] = rows.sum()
+    if feature.levels:
+        found.levels[feature.name] = rows
+    else:
+        found.counts[profile.plan.tracks[place], : len(rows)] = rows
+    return found
 
 
 def _pictures(profile: Profile, place: int, feature: Feature, apart: Callable[[], Floats]) -> Iterator[Markup]:

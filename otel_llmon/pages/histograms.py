@@ -66,7 +66,7 @@ def _values(track: Track, before: Floats, now: Floats) -> Histogram:
     """Return a cell per value; what lies beyond all is outside."""
     shares = [one / max(one.sum(), 1) for one in (before, now)]
     inner = [place for place in range(len(before)) if 0 < place < len(before) - 1 or before[place]]
-    ends = tuple(float(f"{track.centroids[place]:.6g}") for place in inner)
+    ends = tuple(float(f"{track.centroids[place]:.12g}") for place in inner)
     outside = (0.0 if before[0] else float(shares[1][0]), 0.0 if before[-1] else float(shares[1][-1]))
     kept = [tuple(float(one[place]) for place in inner) for one in shares]
     return Histogram(ends, kept[0], kept[1], discrete=True, outside=outside)

@@ -14,6 +14,11 @@ WIDTH, HEIGHT = 440, 150
 LEFT, BOTTOM, TOP = 44, 22, 10
 ROW = 30
 LABEL = 150
+GAP = 12
+CHARACTER = 6.3
+"""Of a digit's width, in the page's letters and the others that a browser takes in their place."""
+LONG = 10
+"""Characters of a number of which five have room below a plot."""
 MOST = 26
 """Characters of a level's name that are drawn."""
 
@@ -29,7 +34,8 @@ def of_numbers(found: Histogram, label: str) -> Markup:
 def of_levels(rows: Sequence[Level], label: str) -> Markup:
     """Return two bars for each level, that of the reference above."""
     most = max((share for row in rows for share in (row.before, row.now)), default=0.0) or 1.0
-    children = [_level(place, row, most) for place, row in enumerate(rows)]
+    room = WIDTH - LABEL - GAP - CHARACTER * max((len(_change(row)) for row in rows), default=0)
+    children = [_level(place, row, room / most) for place, row in enumerate(rows)]
     return _picture(ROW * len(rows) + 4, label, children)
 
 
@@ -67,7 +73,10 @@ def _steps(found: Histogram, top: float) -> Markup:
     ground = _y(0, top)
     area = f"M{scale(0)} {ground}" + _path(before, scale, "L") + f"L{scale(count)} {ground}Z"
     line = "M" + _path(now, scale, "L")[1:]
-    marks = [_said(_label(found, place), scale(place), HEIGHT - 6, _anchor(place, count)) for place in _some(count)]
+    places = _some(count, 4)
+    if any(len(_label(found, place)) > LONG for place in places):
+        places = _some(count, 2)
+    marks = [_said(_label(found, place), scale(place), HEIGHT - 6, _anchor(place, count)) for place in places]
     window = tag("path", {"class": "now", "d": line}) if any(found.now) else ""
     return joined([tag("path", {"class": "before", "d": area}), window, *marks])
 
@@ -81,15 +90,19 @@ def _bars(found: Histogram, top: float) -> Markup:
     scale = _scale(count)
     width = (WIDTH - LEFT) / count
     gap = min(width * 0.12, 10)
-    bar = (width - 2 * gap) / 2
     ground, parts = _y(0, top), []
-    for place, (before, now) in enumerate(zip(found.before, found.now, strict=True)):
-        for name, share, x in (("before", before, scale(place) + gap), ("now", now, scale(place) + gap + bar)):
-            y = _y(share, top)
-            given = {"class": name, "x": round(x, 2), "y": y, "width": round(bar, 2), "height": round(ground - y, 2)}
-            parts.append(tag("rect", given))
-    marks = _some(count - 1) if count > 8 else range(count)
-    parts += [_said(_label(found, place), round(scale(place) + width / 2, 2), HEIGHT - 6, "middle") for place in marks]
+    for name, shares in (("before", found.before), ("now", found.now)):
+        for place, share in enumerate(shares):
+            left, right, y = round(scale(place) + gap, 2), round(scale(place + 1) - gap, 2), _y(share, top)
+            if share:
+                parts.append(tag("path", {"class": name, "d": f"M{left} {ground}V{y}H{right}V{ground}"}))
+    longest = max(len(_label(found, place)) for place in range(count))
+    marks = _some(count - 1, 4 if longest <= LONG else 2) if count > (8 if longest <= 8 else 3) else range(count)
+    for place in marks:
+        wide = CHARACTER * len(_label(found, place)) > width
+        anchor = _anchor(place, count - 1) if wide and count > 1 else "middle"
+        x = scale(place + {"start": 0, "middle": 0.5, "end": 1}[anchor])
+        parts.append(_said(_label(found, place), x, HEIGHT - 6, anchor))
     return joined(parts)
 
 
@@ -104,15 +117,18 @@ def _outside(found: Histogram) -> Markup:
     return joined(said)
 
 
-def _level(place: int, row: Level, most: float) -> Markup:
-    y, room = place * ROW + 4, WIDTH - LABEL - 92
+def _level(place: int, row: Level, scale: float) -> Markup:
+    y = place * ROW + 4
     name = row.name if len(row.name) <= MOST else f"{row.name[: MOST - 1]}…"
     bars = [
-        tag("rect", {"class": kind, "x": LABEL, "y": y + shift, "width": round(share / most * room, 2), "height": 9})
+        tag("rect", {"class": kind, "x": LABEL, "y": y + shift, "width": round(share * scale, 2), "height": 9})
         for kind, share, shift in (("before", row.before, 3), ("now", row.now, 13))
     ]
-    said = f"{percent(row.before)} → {percent(row.now)}"
-    return joined([_said(name, LABEL - 8, y + 17, "end", "name"), *bars, _said(said, WIDTH, y + 17, "end")])
+    return joined([_said(name, LABEL - 8, y + 17, "end", "name"), *bars, _said(_change(row), WIDTH, y + 17, "end")])
+
+
+def _change(row: Level) -> str:
+    return f"{percent(row.before)} → {percent(row.now)}"
 
 
 def _label(found: Histogram, place: int) -> str:
@@ -120,15 +136,17 @@ def _label(found: Histogram, place: int) -> str:
     value, others = found.ends[place], found.ends[max(place - 1, 0) : place + 2]
     step = max(others) - min(others)
     digits = 0 if step <= 0 else max(1 - math.floor(math.log10(step)), 0)
-    return number(value) if found.discrete or digits > 6 or abs(value) >= 1e7 else f"{value + 0.0:,.{min(digits, 3)}f}"
+    if found.discrete or digits > 3 or abs(value) >= 1e7:
+        return number(value, *(others if found.discrete else (found.ends[0], found.ends[-1])))
+    return f"{value + 0.0:,.{digits}f}"
 
 
 def _scale(count: int) -> Callable[[float], float]:
     return lambda place: round(LEFT + place / max(count, 1) * (WIDTH - LEFT), 2)
 
 
-def _some(count: int) -> list[int]:
-    return sorted({round(count * part / 4) for part in range(5)})
+def _some(count: int, parts: int) -> list[int]:
+    return sorted({round(count * part / parts) for part in range(parts + 1)})
 
 
 def _anchor(place: int, count: int) -> str:

@@ -41,6 +41,9 @@ WINDOWS = 5000.0
 """Windows in which chance alone gives one alert, over all series and tests together."""
 TESTS = 6
 """Tests of a series: KS, PSI and four scores."""
+LEAST, MOST = 60, 366 * 86_400
+"""Seconds of a window: rules are evaluated once a minute, and a counter grows from one export to another."""
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,15 @@ class Floors:
     psi: float = 0.05
     score: float = 0.1
     rows: int = 100
+
+    def __post_init__(self) -> None:
+        for name, most in (("ks", 1), ("psi", math.inf), ("score", math.inf)):
+            found = getattr(self, name)
+            if not 0 <= found < most:  # NaN is not, either
+                less = f" and less than {most}" if most < math.inf else ""
+                raise SettingsError(f"{name} {found:g}: expected a number of 0 or more{less}")
+        if self.rows < 1:
+            raise SettingsError(f"rows {self.rows}: expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +219,8 @@ def rules_file(reference: str, series: int, *, window: str = "1h", floors: Floor
     """
     import yaml
 
-    if not re.fullmatch(r"[1-9][0-9]*[smhd]", window):
-        raise SettingsError(f"window {window!r}: expected a time like 30m or 1h")
+    if not LEAST <= _seconds(window) <= MOST:
+        raise SettingsError(f"window {window!r}: expected a time like 30m or 1h, from a minute to a year")
     fleet = Fleet(reference, series, window, floors or Floors())
     entries: list[Record | Rule] = [*fleet.records(), *fleet.alerts()]
     group = {
@@ -217,6 +229,12 @@ def rules_file(reference: str, series: int, *, window: str = "1h", floors: Floor
         "rules": [entry.as_entry() for entry in entries],
     }
     return HEADER + yaml.safe_dump({"groups": [group]}, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _seconds(window: str) -> float:
+    """Return how long a window is; nothing where it is none."""
+    found = re.fullmatch(r"([1-9][0-9]{0,9})([smhd])", window)
+    return int(found[1]) * UNITS[found[2]] if found else 0
 
 
 def on(*labels: str) -> str:

@@ -173,17 +173,30 @@ def _snapped(grid: Binning, wanted: Floats, low: float, ordered: Floats, *, exac
 
 def _last_of(grid: Binning, cuts: Ints) -> Floats:
     """Return the last float in each cell: floats in their order are whole numbers, which are halved until they meet."""
-    low, high = np.full(len(cuts), _rank(-1e300)), np.full(len(cuts), _rank(1e300))
+    low, high = _around(grid, cuts)
     for _ in range(64):
+        if (low + 1 >= high).all():
+            break
         middle = (low >> 1) + (high >> 1) + (low & high & 1)
         inside = grid.cells(_unranked(middle)) <= cuts
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return _unranked(low)
 
 
-def _rank(value: float) -> int:
-    bits = int(np.float64(value).view(np.int64))
-    return bits if bits >= 0 else LIMITS.min - bits
+def _around(grid: Binning, cuts: Ints) -> tuple[Ints, Ints]:
+    """Return floats of which the first are in their cells or below, the others above, and both near where possible."""
+    if grid.grid == "even":
+        ends = grid.origin + (cuts + 1) / grid.unit
+        near = 8 * np.spacing(np.maximum(np.abs(ends), abs(grid.origin)))
+        low, high = ends - near, ends + near
+        if (grid.cells(low) <= cuts).all() and (grid.cells(high) > cuts).all():
+            return _ranks(low), _ranks(high)
+    return _ranks(np.full(len(cuts), -1e300)), _ranks(np.full(len(cuts), 1e300))
+
+
+def _ranks(values: Floats) -> Ints:
+    bits = values.view(np.int64)
+    return np.where(bits >= 0, bits, LIMITS.min - bits)
 
 
 def _unranked(ranks: Ints) -> Floats:

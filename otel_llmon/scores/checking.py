@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ def _is_number(value: Any) -> bool:
 
 def missing(at_most: float = 0.0, *, also: Iterable[Any] = ()) -> Check:
     """Ask that there is a value; `also` are values that stand for none, such as `""` or `-999`."""
-    words = frozenset(map(columns.level, also))
+    words = _levels("missing: also", also)
 
     def count(values: Values) -> Outcome:
         gone = len(values) - values.present
@@ -131,10 +132,21 @@ def _failing(found: Any, failing: Flags) -> Outcome:
 
 def one_of(levels: Iterable[Any], *, at_most: float = 0.0) -> Check:
     """Ask that values are some of these; 1, 1.0 and "1" are the same."""
-    if isinstance(levels, str):
-        raise CheckError(f"set: found {levels!r}, expected a collection of values")
-    known = frozenset(map(columns.level, levels))
+    known = _levels("set", levels)
+    if not known:
+        raise CheckError("set: found no values, expected one at least")
     return _check("set", lambda values: _of_words(values, lambda word: word[: columns.LONGEST] in known), at_most)
+
+
+def _levels(what: str, given: Any) -> frozenset[str]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise CheckError(f"{what}: found {given!r}, expected a collection of values")
+    found = [value for value in given if not columns.absent(value)]
+    levels = [columns.level(value) for value in found]
+    odd = next((value for value, level in zip(found, levels, strict=True) if level is None), None)
+    if odd is not None:
+        raise CheckError(f"{what}: found {odd!r}, expected words and numbers")
+    return frozenset(level for level in levels if level is not None)
 
 
 def matches(pattern: str, *, at_most: float = 0.0, longest: int = patterns.LONGEST, ignore_case: bool = False) -> Check:
@@ -204,19 +216,29 @@ def _hashable(values: Values) -> Sequence[Any]:
     return [value if isinstance(value, str) else repr(value) for value in values.column]
 
 
-def fresh(within: float, *, ahead: float = 60.0, at_most: float = 0.0) -> Check:
+def fresh(within: float | timedelta, *, ahead: float | timedelta = 60.0, at_most: float = 0.0) -> Check:
     """Ask that moments are no more than `within` seconds ago, and no more than `ahead` seconds from now.
 
-    Moments are datetimes, UTC unless they say their zone, texts in ISO 8601, or seconds since 1970.
+    Both may be timedeltas. Moments are datetimes, UTC unless they say their zone, texts in ISO 8601, or seconds since
+    1970.
     """
-    if not within > 0:
-        raise CheckError(f"fresh: found {within!r} seconds, expected more than 0")
+    oldest, newest = _seconds(within), _seconds(ahead)
+    if oldest is None or not oldest > 0:
+        raise CheckError(f"fresh: found {within!r}, expected more than 0 seconds, or a timedelta")
+    if newest is None or not newest >= 0:
+        raise CheckError(f"fresh: ahead={ahead!r}: expected 0 seconds or more, or a timedelta")
 
     def count(values: Values, *, now: float) -> Outcome:
         ages = now - values.moments
-        return Outcome(len(ages), int(np.count_nonzero((ages > within) | (ages < -ahead))))
+        return Outcome(len(ages), int(np.count_nonzero((ages > oldest) | (ages < -newest))))
 
     return _check("fresh", count, at_most, timed=True)
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return float(value) if _is_number(value) else None
 
 
 def outliers(beyond: float = 3.0, *, at_most: float = 0.01) -> Check:
@@ -224,7 +246,7 @@ def outliers(beyond: float = 3.0, *, at_most: float = 0.01) -> Check:
 
     Middle and deviations are those of the reference's quartiles, so the window cannot hide its outliers by having many.
     """
-    if not beyond > 0:
+    if not _is_number(beyond) or not beyond > 0:
         raise CheckError(f"outliers: beyond={beyond!r}: expected more than 0 deviations")
 
     def fitted(feature: Feature | None) -> Check | None:

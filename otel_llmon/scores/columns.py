@@ -82,9 +82,7 @@ def _pairs(table: Any) -> Iterable[tuple[Any, Any]]:
             return ((name, table[name]) for name in _distinct(found))
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         return _of_rows(table)
-    raise ColumnsError(
-        f"{_shown(table)} is no table: expected columns by name, a frame, a matrix or a list of mappings"
-    )
+    raise ColumnsError(f"found {_kind(table)}, expected columns by name, a frame, a matrix or a list of mappings")
 
 
 def _of_array(table: npt.NDArray[Any]) -> Iterable[tuple[Any, Any]]:
@@ -99,7 +97,7 @@ def _of_rows(rows: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
     names: dict[Any, None] = {}
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise ColumnsError(f"row {place}: found {_shown(row)}, expected values by name")
+            raise ColumnsError(f"row {place}: found {_kind(row)}, expected values by name")
         names.update(dict.fromkeys(row))
     return ((name, [row.get(name) for row in rows]) for name in names)
 
@@ -115,7 +113,7 @@ def _distinct(found: Iterable[Any]) -> list[Any]:
 def _column(name: str, column: Any) -> Column:
     """Return a column as an array of numbers or as a list."""
     if isinstance(column, str | bytes | Mapping) or not hasattr(column, "__len__"):
-        raise ColumnsError(f"column {name!r}: found {_shown(column)}, expected a sequence of values")
+        raise ColumnsError(f"column {name!r}: found {_kind(column)}, expected a sequence of values")
     if isinstance(column, list | tuple):
         return _of_list(column)
     if isinstance(column, np.ma.MaskedArray):
@@ -125,7 +123,7 @@ def _column(name: str, column: Any) -> Column:
     except (TypeError, ValueError) as exc:
         if isinstance(exc, ColumnsError):
             raise
-        raise ColumnsError(f"column {name!r}: found {_shown(column)}, expected a sequence of values") from exc
+        raise ColumnsError(f"column {name!r}: found {_kind(column)}, expected a sequence of values") from exc
 
 
 def _of_array_column(name: str, column: npt.NDArray[Any]) -> Column:
@@ -274,6 +272,6 @@ def _whole(matrix: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray((np.abs(matrix) <= HUGE).all(axis=1))
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{type(value).__name__} {shown[:32]}..."
+def _kind(value: Any) -> str:
+    """Return what a value is, and not what it says: what is told of it may leave the process."""
+    return type(value).__name__

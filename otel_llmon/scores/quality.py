@@ -78,6 +78,8 @@ class Checks:
 
     def __init__(self, reference: Reference | None = None, wanted: Wanted | None = None) -> None:
         self.reference = reference
+        if not isinstance(wanted, Mapping | None):
+            raise CheckError(f"checks: found {type(wanted).__name__}, expected checks by column, or Checks")
         said = {key: _listed(key, checks) for key, checks in (wanted or {}).items()}
         self._each = [*([] if reference else [missing(SOME), finite()]), *said.pop(ALL, [])]
         known = [feature.name for feature in reference.features] if reference else []
@@ -129,6 +131,9 @@ class Checks:
             low, high = (float(np.min(there)), float(np.max(there))) if len(there) else (math.nan, math.nan)
         counts.extend(name, low, high)
         counts.types[name] = values.types
+        feature = self._feature(name)
+        if feature and feature.levels and values.counted:
+            counts.hold(name, next(iter(values.counted)) if len(values.counted) == 1 else None)
         ask(counts, name, left, [values], now)
 
     def report(self, counts: Counts) -> Report:
@@ -190,7 +195,9 @@ def ask(counts: Counts, name: str, checks: Iterable[Check], parts: Iterable[Any]
             counts.add(name, check.name, outcome)
 
 
-def _listed(key: Key, checks: Any) -> list[Check]:
+def _listed(key: Any, checks: Any) -> list[Check]:
+    if not all(isinstance(name, str) for name in (key if isinstance(key, tuple) else (key,))):
+        raise CheckError(f"checks of {key!r}: expected the name of a column, or a tuple of names")
     found = list(checks) if isinstance(checks, list | tuple) else [checks]
     label = _label(key)
     for check in found:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from otel_llmon.scores.checking import Check, Outcome
+from otel_llmon.scores.columns import LONGEST
 from otel_llmon.scores.counting import NAMED, first
+from otel_llmon.scores.features import REST, Feature
 from otel_llmon.scores.reference import FEWEST, Reference
 from otel_llmon.scores.usual import RARE
 
@@ -36,7 +38,8 @@ class Counts:
     """What became of the values of some tables: `a + b` is what both together give, but for what compares rows.
 
     `types` says how many values a feature had of each type, `lows` and `highs` where its numbers lay, `examples` one
-    value that failed; `absent` and `added` count tables, `errors` checks that could not be made.
+    value that failed, `only` the one level of a category that has no other, None where it has; `absent` and `added`
+    count tables, `errors` checks that could not be made.
     """
 
     rows: int = 0
@@ -50,6 +53,7 @@ class Counts:
     types: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     lows: dict[str, float] = field(default_factory=dict)
     highs: dict[str, float] = field(default_factory=dict)
+    only: dict[str, str | None] = field(default_factory=dict)
     errors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     examples: dict[Place, Any] = field(default_factory=dict, compare=False)
 
@@ -68,6 +72,10 @@ class Counts:
         if high >= self.highs.get(feature, high):
             self.highs[feature] = high
 
+    def hold(self, feature: str, level: str | None) -> None:
+        """Take note of the only level of a category; None where there are several."""
+        self.only[feature] = level if self.only.get(feature, level) == level else None
+
     def __iadd__(self, other: Counts) -> Self:
         self.rows += other.rows
         self.tables += other.tables
@@ -79,6 +87,8 @@ class Counts:
             self.types[feature].update(found)
         for feature, low in other.lows.items():
             self.extend(feature, low, other.highs[feature])
+        for feature, level in other.only.items():
+            self.hold(feature, level)
         for feature, name in other.renamed.items():
             self.renamed[feature] = min(name, self.renamed.get(feature, name))
         for place, example in other.examples.items():
@@ -223,11 +233,21 @@ def _of_tables(counts: Counts) -> Iterable[Finding]:
 
 
 def _constant(counts: Counts, reference: Reference) -> Iterable[Finding]:
-    """Yield numeric features that have one value only, which chance does not explain."""
-    for feature, low in counts.lows.items():
-        if low < counts.highs[feature] or feature not in reference or reference[feature].kind != "numeric":
-            continue
-        known, rows = reference[feature], counts.types[feature].total()
-        before = np.array(known.tracks[0].counts if known.tracks else (), dtype=np.float64)
-        if (before > 0).sum() > 1 and float(before.max() / before.sum()) ** (rows / known.effect) < RARE:
+    """Yield features that have one value only where the reference had two or more, and chance does not explain it."""
+    for feature in dict.fromkeys([*counts.lows, *counts.only]):
+        share = _only(counts, reference[feature]) if feature in reference else None
+        rows = counts.types[feature].total()
+        if share is not None and share ** (rows / reference[feature].effect) < RARE:
             yield Finding(CONSTANT, feature, rows, rows)
+
+
+def _only(counts: Counts, known: Feature) -> float | None:
+    """Return the share that the one value of a feature may have had before; None where it has several, or had one."""
+    levels, level = known.levels, counts.only.get(known.name)
+    if levels is not None and level is not None and len(levels.names) > 1:
+        place = levels.places.get(level[:LONGEST], levels.places.get(REST))
+        return None if place is None else levels.counts[place] / sum(levels.counts)  # a new one is the set's to find
+    if known.kind == "numeric" and known.tracks and counts.lows[known.name] == counts.highs[known.name]:
+        before = np.array(known.tracks[0].counts, dtype=np.float64)
+        return float(before.max() / before.sum()) if (before > 0).sum() > 1 else None
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -176,9 +177,16 @@ def percent(share: float) -> str:
     return f"{share * 100:.3g} %" if share < 0.9995 or share == 1 else "> 99.9 %"
 
 
-def number(value: float) -> str:
-    """Return a number in four digits that matter."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+def number(value: float, *beside: float) -> str:
+    """Return a number in four digits that matter, or in as many as tell it from those that stand beside it."""
+    span = max(value, *beside) - min(value, *beside) if beside else 0.0
+    largest = max(map(abs, (value, *beside)))
+    needed = math.ceil(math.log10(largest / span)) + 2 if 0 < span < math.inf else 0
+    if not 4 < needed <= 15:
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+    if 1e-3 <= largest < 1e15:
+        return f"{value:,.{max(needed - 1 - math.floor(math.log10(largest)), 0)}f}"
+    return f"{value:.{needed}g}"
 
 
 def _missing(seen: _Seen) -> str:
@@ -217,13 +225,17 @@ def _numbers(seen: _Seen) -> str:
         before, now = middles(seen.profile, track)
         said = f"middle 80 % {_span(before)} → {_span(now)}"
     else:
-        said = f"mean {' → '.join(map(number, means(seen.profile, track)))}"
+        said = f"mean {_moved(*means(seen.profile, track))}"
     beyond = [f"{percent(share)} {side} all before" for share, side in ((low, "below"), (high, "above")) if share]
     return ", ".join([said, *beyond])
 
 
+def _moved(before: float, now: float) -> str:
+    return f"{number(before, now)} → {number(now, before)}"
+
+
 def _span(ends: tuple[float, float]) -> str:
-    return f"{number(ends[0])} to {number(ends[1])}"
+    return f"{number(*ends)} to {number(*reversed(ends))}"
 
 
 def middles(profile: Profile, track: int) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -267,7 +279,7 @@ def _track(seen: _Seen) -> str:
         spread = track.spread or track.high - track.low or 1.0
         moved.append((abs(now - before) / spread, track.name.removeprefix(f"{seen.feature.name} "), before, now))
     _, name, before, now = max(moved)
-    return f"{name} {number(before)} → {number(now)}"
+    return f"{name} {_moved(before, now)}"
 
 
 def _new_levels(seen: _Seen) -> str:
@@ -289,7 +301,9 @@ def _constant(seen: _Seen) -> str:
         place = int(seen.profile.levels[seen.feature.name].argmax())
         names = (*seen.feature.levels.names, *seen.profile.named[seen.feature.name])
         return "all rows are of the rarer levels" if names[place] == REST else f"all rows are {names[place]!r}"
-    return f"all rows are {number(float(seen.profile.lows[seen.profile.plan.tracks[seen.place]]))}"
+    place = seen.profile.plan.tracks[seen.place]
+    track = seen.profile.reference.tracks[place]
+    return f"all rows are {number(float(seen.profile.lows[place]), track.low, track.high)}"
 
 
 def _insufficient(seen: _Seen) -> str:

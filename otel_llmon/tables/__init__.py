@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
+from otel_llmon.scores.storing import FORMAT
 from otel_llmon.tables.cells import Cells
 from otel_llmon.tables.csvs import Csv
 from otel_llmon.tables.jsonlines import JsonLines
@@ -15,7 +17,7 @@ from otel_llmon.tables.parquet import Parquet
 from otel_llmon.tables.parts import Reader
 from otel_llmon.tables.sources import Source, TableFileError
 
-__all__ = ["ENDINGS", "PACKED", "Manner", "Reader", "TableFileError", "open_table"]
+__all__ = ["ENDINGS", "PACKED", "Manner", "Reader", "TableFileError", "is_reference", "open_table"]
 
 Format = Literal["csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {
@@ -53,9 +55,16 @@ def open_table(name: str, manner: Manner | None = None) -> Reader:
     encoding = _encoding(source, manner.encoding)
     if "\0" in source.head.decode(encoding, errors="replace"):
         raise TableFileError(f"{source.name}: found binary data, expected CSV, JSON Lines or Parquet")
+    if is_reference(source.head):
+        raise TableFileError(f"{source.name}: found a reference, expected a table; what it holds: llmon reference show")
     if found == "jsonl":
         return JsonLines(source, encoding, manner.missing)
     return Csv(source, encoding, Cells(manner.missing), _delimiter(manner.delimiter), header=manner.header)
+
+
+def is_reference(head: bytes) -> bool:
+    """Return whether a file that begins so is meant to be a reference, however damaged."""
+    return head.lstrip().startswith(b"{") and json.dumps(FORMAT).encode() in head[:200]
 
 
 def _format(name: str, source: Source) -> Format:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from otel_llmon.scores import columns
-from otel_llmon.scores.columns import Column
+from otel_llmon.scores.columns import Column, Floats
 
 NONE = frozenset({"", "NULL", "null", "NaN", "nan", "<NA>", "#N/A", "\\N"})
 """Cells that stand for none in every column."""
@@ -25,11 +27,12 @@ SEEN = 2000
 
 
 class Cells:
-    """What cells are, those that are `missing` among them."""
+    """What cells are; those that are `missing` are none, among numbers however such a number is written."""
 
     def __init__(self, missing: Collection[str] = ()) -> None:
         self._none = NONE | frozenset(missing)
         self._no_number = dict.fromkeys(NO_NUMBER | frozenset(missing), "nan")
+        self._numbers_for_none = numbers_for_none(missing)
 
     def guess(self, cells: Sequence[str]) -> str | None:
         """Return "numeric" or "embedding"; None for words. Where not all are numbers, some of them tell."""
@@ -47,7 +50,7 @@ class Cells:
     def column(self, cells: Sequence[str], kind: str | None) -> Column:
         """Return a column of that kind; a cell that is no number stays as it is."""
         if kind == "numeric":
-            return self._numbers(cells)
+            return without(self._numbers(cells), self._numbers_for_none)
         if kind == "embedding":
             return [self._vector(cell) for cell in cells]
         gone = {cell for cell in set(cells) if cell in self._none or cell.isspace()}
@@ -74,6 +77,27 @@ class Cells:
             return None
         found = _vector(cell)
         return cell if found is None else found
+
+
+def numbers_for_none(missing: Collection[str]) -> Floats:
+    """Return those of the words for none that are numbers."""
+    found = [number for number in map(_number, missing) if number is not None and not math.isnan(number)]
+    return np.array(found, dtype=np.float64)
+
+
+def without(column: Column, given: Floats) -> Column:
+    """Return a column in which the given numbers are none."""
+    if not len(given):
+        return column
+    if isinstance(column, list):
+        gone = frozenset(given.tolist())
+        return [None if _plain_number(value) and value in gone else value for value in column]
+    gone_at = np.isin(column, given) if column.ndim == 1 and column.dtype.kind in "fiu" else np.False_
+    return np.where(gone_at, np.nan, column) if gone_at.any() else column
+
+
+def _plain_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool)
 
 
 def _all_numbers(cells: Sequence[str]) -> bool:
@@ -111,9 +135,10 @@ def _vector(cell: str) -> list[float] | None:
     return found if isinstance(found, list) and all(isinstance(one, int | float) for one in found) else None
 
 
-def typed_guess(values: Any) -> str | None:
+def typed_guess(values: Any, missing: Collection[str] = ()) -> str | None:
     """Return "numeric" for texts that are dates, all of them; None for what says by itself what it is."""
-    present = [value for value in values if not columns.absent(value)] if not _plain(values) else []
+    found = [] if _plain(values) else values
+    present = [value for value in found if not (columns.absent(value) or (isinstance(value, str) and value in missing))]
     if present and all(isinstance(value, str) and seconds(value) is not None for value in present):
         return "numeric"
     return None
@@ -121,14 +146,15 @@ def typed_guess(values: Any) -> str | None:
 
 def typed(values: Any, kind: str | None, missing: Collection[str] = ()) -> Column:
     """Return a column of values that have types; among numbers, dates become seconds."""
+    given = numbers_for_none(missing)
     if _plain(values):
-        return values  # type: ignore[no-any-return]
+        return without(values, given)
     found = list(values)
     if missing:
         found = [None if isinstance(value, str) and value in missing else value for value in found]
     if kind == "numeric":
         found = [_typed_number(value) for value in found]
-    return columns.read({"": found})[""]
+    return without(columns.read({"": found})[""], given)
 
 
 def _typed_number(value: Any) -> Any:

@@ -13,6 +13,7 @@ from otel_llmon.scores import columns
 from otel_llmon.scores.binning import BINS
 from otel_llmon.scores.census import Census
 from otel_llmon.scores.columns import Column, ColumnsError
+from otel_llmon.scores.excluding import without
 from otel_llmon.scores.features import How
 from otel_llmon.scores.profile import Profile
 from otel_llmon.scores.reference import Reference
@@ -82,12 +83,20 @@ def _fitted(reader: Reader, table: Mapping[str, Column], **options: Any) -> Refe
 
 
 def profile(reader: Reader, reference: Reference, excluded: Collection[str] = (), step: Step = nothing) -> Profile:
-    """Return the profile of a table; what is no number where numbers were is counted."""
-    found = Profile(reference)
-    kinds: dict[str, str | None] = {feature.name: feature.kind for feature in reference.features}
+    """Return the profile of a table; what is no number where numbers were is counted.
+
+    Features that are `excluded` are no part of its reference, which is then another one.
+    """
+    kept = without(reference, excluded)
+    if not kept.features:
+        raise ColumnsError(f"{reader.source.name}: no features left, expected at least one that is not excluded")
+    found = Profile(kept)
+    kinds: dict[str, str | None] = {feature.name: feature.kind for feature in kept.features}
     gone = {*excluded, *reference.excluded}
+    names = dict.fromkeys([*(feature.name for feature in reference.features), *reference.excluded])
 
     def columns_of(part: Part) -> dict[str, Column]:
+        names.update(dict.fromkeys(part.columns))
         for name in part.columns.keys() - kinds.keys() - gone:
             kinds[name] = reader.guess(part.columns[name])
         return {name: reader.column(values, kinds[name]) for name, values in part.columns.items() if name not in gone}
@@ -95,6 +104,7 @@ def profile(reader: Reader, reference: Reference, excluded: Collection[str] = ()
     for block in _blocks(reader, columns_of):
         found.add(block)
         step(reader, 0, found.rows)
+    _known("--exclude", excluded, names)
     return found
 
 
@@ -126,20 +136,21 @@ def _one(pieces: Sequence[Column]) -> Column:
 
 
 def _sampled(reader: Reader, sample: Sample, wanted: Wanted, step: Step) -> int:
-    rows = 0
+    rows, names = 0, dict[str, None]()
     for part in reader.parts(sample.choose):
         rows += part.rows
+        names |= dict.fromkeys(part.columns)
         sample.add(part.numbers, {name: one for name, one in part.columns.items() if name not in wanted.excluded})
         step(reader, 0, rows)
-    _known(wanted, sample)
+    _known("--kind", wanted.kinds, sample.names)
+    _known("--exclude", wanted.excluded, names)
     return rows
 
 
-def _known(wanted: Wanted, sample: Sample) -> None:
-    for name in wanted.kinds:
-        if name not in sample.names:
-            shown = ", ".join(sample.names)[:200]
-            raise ColumnsError(f"--kind {name}: no such column, expected one of {shown}")
+def _known(option: str, given: Collection[str], names: Collection[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise ColumnsError(f"{option} {name}: no such column, expected one of {', '.join(names)[:200]}")
 
 
 def _table(reader: Reader, sample: Sample, wanted: Wanted) -> tuple[dict[str, str], dict[str, Column]]:

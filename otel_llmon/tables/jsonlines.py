@@ -72,7 +72,7 @@ class JsonLines:
 
     def guess(self, values: Raw) -> str | None:
         """Return "numeric" for dates; all else says what it is."""
-        return cells.typed_guess(values)
+        return cells.typed_guess(values, self._missing)
 
     def column(self, values: Raw, kind: str | None) -> Column:
         """Return a column of that kind."""

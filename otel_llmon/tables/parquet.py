@@ -45,7 +45,7 @@ class Parquet:
 
     def guess(self, values: Raw) -> str | None:
         """Return "numeric" for dates that are texts; all else says what it is."""
-        return cells.typed_guess(values)
+        return cells.typed_guess(values, self._missing)
 
     def column(self, values: Raw, kind: str | None) -> Column:
         """Return a column of that kind."""

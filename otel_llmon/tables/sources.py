@@ -10,6 +10,7 @@ import lzma
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -84,7 +85,7 @@ class Source:
                 raw.seek(0)
                 opened = next((way for magic, way in _COMPRESSED.items() if start.startswith(magic)), None)
                 yield raw if opened is None else cast("IO[bytes]", opened(raw))
-        except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as exc:
+        except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as exc:
             raise TableFileError(f"{self.name}: its compression is damaged ({exc}), expected a whole file") from exc
         except OSError as exc:
             raise TableFileError(f"{self.name}: not read, {reason(exc)}") from exc
