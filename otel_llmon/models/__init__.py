@@ -10,18 +10,17 @@ import os
 import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
 from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
-from otel_llmon.events import errors, event, note
+from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
 from otel_llmon.models import lanes, parts, watchers
 from otel_llmon.models.classes import NOTHING, Classes, Found
-from otel_llmon.models.records import ANOMALY, OUTCOME, PREDICTION, Privacy, Records
+from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
 from otel_llmon.models.reports import ModelReport
 from otel_llmon.models.truths import Truths
 from otel_llmon.telemetry import state
@@ -46,11 +45,12 @@ class ModelMonitor:
 
     `reference` is what its inputs looked like when all was well, or the file that holds it; a column `@prediction` in
     it is what it predicted. `sample_rate` is the share of predictions with a log record; metrics see all. Features
-    leave only as `send_features` says: names, or True for all but texts; `hash_features` as a hash, which `hash_key`
-    makes the same in all processes. `task` is "classification" or "regression" where the predictions do not tell:
-    floats are numbers, everything else is a class. `classes` names those that metrics tell apart; without it the first
-    `most_classes` are. As many predictions as `most_waiting` wait for their truth. `checks` are
-    QualityWatch's, `window`, `limits`, `weights` and `top` DriftWatch's; `baseline` is the share of right answers, or
+    leave only as `send_features` says: names, or True for all but texts, and for categories that the reference has;
+    `hash_features` as a hash, which `hash_key` makes the same in all processes. `task` is "classification" or
+    "regression" where the predictions do not tell: floats are numbers, everything else is a class. `classes` names
+    those that metrics tell apart, in the order in which probabilities come; without it the first `most_classes` are.
+    As many predictions as `most_waiting` wait for their truth. `checks` are QualityWatch's, `window`, `limits`,
+    `weights` and `top` DriftWatch's: every `window` rows are judged. `baseline` is the share of right answers, or
     the mean error, that the model had once.
 
     Raises SettingsError for what cannot be meant, and for a reference of another model or version.
@@ -124,7 +124,7 @@ class ModelMonitor:
 
         `features` by name, or in the reference's order; None where they are nobody's business. `proba` is how sure the
         model is: a number from 0 to 1, or one for each class. `latency` is in seconds, or a timedelta. With an `id`,
-        the truth may be told later.
+        the truth may be told later. An array or a list of one value is that value; None and NaN are none.
         """
         if not state.level:
             return
@@ -137,7 +137,8 @@ class ModelMonitor:
         self, features: Any, prediction: Any, proba: Any, truth: Any, latency: Any, one: Any, metadata: Any
     ) -> None:
         found = self._classes.of(prediction)
-        self._expect(prediction, found)
+        if found is NOTHING:
+            parts.refuse_prediction(prediction, self._refuse)
         facts = self._measure(found, proba, latency)
         if one is not None:
             facts["id"] = one = parts.key(one, self._refuse)
@@ -152,13 +153,7 @@ class ModelMonitor:
             self._records.send(PREDICTION, facts, features, metadata)
         if surprise is not None:
             lanes.anomaly(self._key)
-            self._tell(surprise, one, found)
-
-    def _expect(self, prediction: Any, found: Found) -> None:
-        """Count a prediction that can be neither class nor number nor text as a violation."""
-        if found is NOTHING:
-            said = "None" if prediction is None else type(prediction).__name__
-            self._refuse("prediction", f"found {said}, expected a class or a finite number")
+            self._records.anomaly(surprise, one, found)
 
     def _look(self, features: Mapping[Any, Any], found: Found, confidence: float | None) -> Surprise | None:
         """Hand the features to those who watch them; return what is surprising."""
@@ -267,21 +262,6 @@ class ModelMonitor:
     def _of_own(self, found: Found, confidence: float | None) -> dict[str, Any]:
         own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
         return {name: own[name] for name in self._own}
-
-    def _tell(self, surprise: Surprise, one: str | None, found: Found) -> None:
-        facts = {
-            "model": self.name,
-            "version": self.version,
-            "id": one,
-            "prediction": found.sent,
-            "feature": surprise.feature,
-            "side": surprise.side,
-            "spreads": surprise.beyond if isfinite(surprise.beyond) else None,
-            "features": surprise.features,
-        }
-        kept = {name: value for name, value in facts.items() if value is not None}
-        event(ANOMALY, kept, "warning")
-        note(ANOMALY, kept)
 
     def _after_fork(self) -> None:
         """Go on in a child without what is its parent's."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from otel_llmon.models import lanes, parts
-from otel_llmon.models.classes import Found
+from otel_llmon.models.classes import NOTHING, Found
 from otel_llmon.models.records import PREDICTION
 from otel_llmon.scores import columns
 from otel_llmon.scores.columns import Column, ColumnsError, Floats
@@ -55,7 +55,7 @@ def take(monitor: ModelMonitor, features: Any, told: Mapping[str, Any], span: tr
     if surprises:
         lanes.anomaly(monitor._key, len(surprises))
     for place, surprise in surprises[:MOST_TOLD]:
-        monitor._tell(surprise, batch.ids[place] if batch.ids else None, batch.found[place])
+        monitor._records.anomaly(surprise, batch.ids[place] if batch.ids else None, batch.found[place])
 
 
 def _batch(monitor: ModelMonitor, told: Mapping[str, Any]) -> Batch | None:
@@ -67,8 +67,9 @@ def _batch(monitor: ModelMonitor, told: Mapping[str, Any]) -> Batch | None:
         return None
     size = len(predictions)
     found = list(map(monitor._classes.of, predictions))
-    for value, one in zip(predictions, found, strict=True) if None in {one.label for one in found} else ():
-        monitor._expect(value, one)
+    for value, one in zip(predictions, found, strict=True):
+        if one is NOTHING:
+            parts.refuse_prediction(value, refuse)
     ids = parts.column("id", told["id"], size, refuse)
     return Batch(
         predictions,

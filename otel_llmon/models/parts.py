@@ -25,6 +25,12 @@ def guarded(what: str, refuse: Refuse, take: Callable[[Any], Taken], given: Any)
         return None
 
 
+def refuse_prediction(prediction: Any, refuse: Refuse) -> None:
+    """Refuse what can be neither class nor number nor text."""
+    found = "None" if prediction is None else type(prediction).__name__
+    refuse("prediction", f"found {found}, expected a class or a finite number")
+
+
 def confidence(proba: Any, found: Found, classes: Classes, refuse: Refuse) -> float | None:
     """Return how sure a model is: the number itself, that of the class it chose, or the largest of all."""
     if proba.__class__ is float and 0.0 <= proba <= 1.0:

@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date, time, timedelta
+from math import isfinite
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,9 @@ from otel_llmon.models.classes import OTHER
 from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
+    from otel_llmon.models.classes import Found
     from otel_llmon.scores.reference import Reference
+    from otel_llmon.scores.surprise import Surprise
 
 PREDICTION = "llmon.prediction"
 OUTCOME = "llmon.prediction.outcome"
@@ -151,6 +154,22 @@ class Records:
         if not self._sent % OFTEN:
             exporting.make_room("logs")
         events.send(telemetry.logger(), body, fields, SeverityNumber.INFO, "INFO", time_ns(), name)
+
+    def anomaly(self, surprise: Surprise, id: str | None, found: Found) -> None:  # noqa: A002  # likewise
+        """Tell that a prediction has a number as its reference all but excludes."""
+        facts = {
+            "model": self._common["model"],
+            "version": self._common.get("version"),
+            "id": id,
+            "prediction": found.sent,
+            "feature": surprise.feature,
+            "side": surprise.side,
+            "spreads": surprise.beyond if isfinite(surprise.beyond) else None,
+            "features": surprise.features,
+        }
+        kept = {name: value for name, value in facts.items() if value is not None}
+        events.event(ANOMALY, kept, "warning")
+        events.note(ANOMALY, kept)
 
     def _shown(self, features: Mapping[Any, Any]) -> tuple[dict[str, Any], int]:
         return self.privacy.shown(features, state.longest)

@@ -9,7 +9,7 @@ from otel_llmon.metering import values
 from otel_llmon.models import lanes
 from otel_llmon.models.classes import NOTHING
 from otel_llmon.models.converting import absent, single
-from otel_llmon.models.parts import guarded
+from otel_llmon.models.parts import guarded, refuse_prediction
 from otel_llmon.models.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Truths:
         found = self._classes.of(prediction)
         if found is not NOTHING:
             return self._classes.kept(prediction, found)
-        self._refuse("prediction", f"found {_shown(prediction)}, expected a class or a number")
+        refuse_prediction(prediction, self._refuse)
         return None
 
     def settle(self, kept: Any, truth: Any) -> dict[str, Any]:
