@@ -200,6 +200,38 @@ def test_half_a_character_is_cleaned(recorder, monitor):
     assert [(record["prediction"], record["id"]) for record in told(recorder)] == [("?", "?")]
 
 
+def test_a_frame_of_one_column_is_a_column(recorder, monitor):
+    """And one of several is one of probabilities."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"said": ["yes", "no"], "no": [0.25, 0.5], "yes": [0.75, 0.5]})
+    monitor.log_batch([ROW] * 2, frame[["said"]], frame[["no", "yes"]], frame[["said"]], id=frame[["said"]])
+    assert monitor.report().confusion == {("yes", "yes"): 1, ("no", "no"): 1}
+    assert monitor.report().violations == {}
+    assert [record["confidence"] for record in told(recorder)] == [0.75, 0.5]
+    monitor.log_batch([ROW] * 2, frame[["no", "yes"]])
+    assert monitor.report().violations == {"prediction": 2}
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_batch_may_be_small(recorder, monitor, size):
+    """Or empty, with a number of NumPy's for all."""
+    monitor.log_batch([ROW] * size, ["yes"] * size, [0.5] * size, ["yes"] * size, np.float32(0.5), [""] * size)
+    report = monitor.report()
+    assert (report.predictions, report.violations) == (size, {})
+    assert (report.duration is None) == (size == 0)
+
+
+@pytest.mark.parametrize("told", [5, "yes", [("prediction",)], {5: 1}, {"guess": 1, "prediction": "no"}, Poison])
+def test_what_a_function_tells_of_its_result_costs_itself_only(recorder, monitor, told):
+    """The features and the time are known all the same."""
+    said = told() if told is Poison else told
+    assert monitor.watch(lambda _: "yes", told=lambda _: said)(ROW) == "yes"
+    report = monitor.report()
+    assert report.violations.pop("prediction", 0) == (report.classes != {"no": 1})
+    assert report.violations == {"told": 1}
+    assert (report.predictions, report.quality.rows, report.duration.number) == (1, 1, 1)
+
+
 # truths and ids
 
 

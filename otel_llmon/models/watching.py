@@ -94,14 +94,14 @@ class _Call:
         self._log(**{"features": features, "prediction": None, "latency": seconds, **said})
 
     def _said(self, told: Told, result: Any) -> dict[str, Any]:
-        """Return what is told of a result, but for what log() has no word for."""
-        refuse = self._monitor._refuse
-        said: dict[str, Any] = parts.guarded("told", refuse, lambda given: dict(told(given)), result) or {}
-        unknown = [word for word in said if word not in WORDS]
-        for word in unknown:
-            del said[word]
-            refuse("told", f"found {values.text(word)!r}, expected words of log(): {', '.join(WORDS)}")
-        return said
+        """Return what is told of a result, in words of log()."""
+        return parts.guarded("told", self._monitor._refuse, lambda given: self._known(told(given)), result) or {}
+
+    def _known(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        for word in told.keys() - set(WORDS):
+            expected = f"expected words of log(): {', '.join(WORDS)}"
+            self._monitor._refuse("told", f"found {values.text(word)!r}, {expected}")
+        return {word: told[word] for word in WORDS if word in told}
 
     def fail(self, error: Exception) -> None:
         """Count a call that did not."""
