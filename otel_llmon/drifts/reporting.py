@@ -44,7 +44,7 @@ class Report:
         """What is told of the last verdict; None until somebody asks: windows may be many between two collections."""
         self._enter(dict.fromkeys(shown.names, telling.UNJUDGED))
 
-    def judged(self, watch: DriftWatch, before: Drift | None, drift: Drift, *, alarmed: bool) -> None:
+    def judged(self, watch: DriftWatch, before: Drift | None, drift: Drift, *, alarm: bool) -> None:
         """Take over the verdict on a whole window; say that something has changed, or is again as it was."""
         self._detector = detector = watch._detector
         self.verdict(drift)
@@ -53,7 +53,7 @@ class Report:
             event(DRIFT_DETECTED.name, self._fields(drift))
         elif was and drift.changed is False:
             event(DRIFT_ENDED.name, self._fields(drift))
-        if detector.alarm and not alarmed:
+        if alarm:
             event(DRIFT_ALARM.name, self._fields(drift) | {"windows": detector.windows})
 
     def checked(self, compare: Callable[[], Drift]) -> Drift:
