@@ -237,13 +237,12 @@ def test_confidence_is_that_of_the_prediction(recorder, monitor, proba, confiden
         ("prediction", {"prediction": None}),
         ("proba", {"proba": 1.5}),
         ("proba", {"proba": "high"}),
-        ("proba", {"proba": float("nan")}),
         ("latency", {"latency": -1}),
         ("latency", {"latency": float("inf")}),
         ("latency", {"latency": "soon"}),
         ("truth", {"truth": object()}),
         ("truth", {"prediction": 1.5, "truth": "cat"}),
-        ("truth", {"prediction": 1.5, "truth": float("nan")}),
+        ("truth", {"prediction": 1.5, "truth": float("inf")}),
         ("features", {"features": 5}),
         ("features", {"features": "age"}),
         ("metadata", {"metadata": 5}),
@@ -389,7 +388,7 @@ def test_the_report_says_what_is_exported(recorder, reference):
     assert report.waiting == value(recorder, "llmon.prediction.waiting") == 1
     assert report.violations == {"features": 1}
     assert report.drift is monitor.drift.last
-    assert report.data.rows
+    assert report.quality.rows
 
 
 def test_two_models_are_told_apart(recorder):
@@ -412,8 +411,8 @@ def test_inputs_that_changed_are_drift_and_bad_data(recorder, reference):
     report = monitor.report()
     assert report.drift.features["age"].verdict is Verdict.DRIFTED
     assert report.drift.features["income"].verdict is Verdict.ALL_MISSING
-    assert report.data.parts["missing"] == 0.5
-    assert not report.data.healthy
+    assert report.quality.parts["missing"] == 0.5
+    assert not report.quality.healthy
 
 
 @pytest.mark.row("DR6")
@@ -539,7 +538,7 @@ def test_a_monitor_of_checks_alone_watches_quality(recorder):
     for age in range(10):
         monitor.log({"age": age * 50}, "yes")
     assert monitor.drift is None
-    assert monitor.report().data.score == pytest.approx(0.3)
+    assert monitor.report().quality.score == pytest.approx(0.3)
 
 
 def test_checks_that_know_no_reference_are_asked_of_rows_that_drift_has_as_numbers(recorder, reference, caplog):
@@ -549,7 +548,7 @@ def test_checks_that_know_no_reference_are_asked_of_rows_that_drift_has_as_numbe
     monitor = ModelMonitor("churn", "1", reference, checks=Checks(None, {"age": within(0, 120)}), window=10)
     for age in range(10):
         monitor.log({"age": age * 50, "income": 1.0}, "yes")
-    assert monitor.report().data.score == pytest.approx(0.3)
+    assert monitor.report().quality.score == pytest.approx(0.3)
     assert monitor.report().drift.rows == 10
     assert not caplog.records
 

@@ -102,10 +102,11 @@ def test_what_cannot_be_watched_is_refused(monitor, wrong):
         monitor.watch(wrong)
 
 
-def test_a_wrong_word_of_the_caller_s_costs_the_record_only(recorder, monitor, caplog):
-    """Not the prediction."""
+def test_a_wrong_word_of_the_caller_s_costs_that_word_only(recorder, monitor, caplog):
+    """The others are taken."""
     assert monitor.watch(lambda _: "yes", told=lambda result: {"guess": result})({}) == "yes"
-    assert "not reported" in caplog.text
+    assert monitor.report().violations == {"told": 1, "prediction": 1}
+    assert "found 'guess', expected words of log()" in caplog.text
 
 
 def test_nothing_is_done_at_level_disabled(recorder, monkeypatch, monitor):

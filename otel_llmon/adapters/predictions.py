@@ -23,7 +23,7 @@ class Prediction:
     __slots__ = ("_began", "_monitor", "id")
 
     def __init__(self, monitor: ModelMonitor, id: str | None = None) -> None:  # noqa: A002  # as in log()
-        self._monitor = monitor
+        self._monitor = _checked(monitor)
         self._began = state.clock()
         self.id = id or uuid4().hex
 
@@ -48,8 +48,10 @@ def prediction(monitor: ModelMonitor, header: str = HEADER) -> Callable[..., Asy
     """Return a dependency for FastAPI; a handler that raises, other than for a mistake of the client's, is a failure.
 
     The answer's header `x-prediction-id` says by what id the truth may be told. Raises MissingExtraError where FastAPI
-    is not installed.
+    is not installed, and TypeError for what is no monitor.
     """
+    _checked(monitor)
+    _check_name(header)
     try:
         from starlette.requests import Request
         from starlette.responses import Response
@@ -68,6 +70,17 @@ def prediction(monitor: ModelMonitor, header: str = HEADER) -> Callable[..., Asy
 
     dependency.__annotations__ = {"request": Request, "response": Response}  # FastAPI looks what they are
     return dependency
+
+
+def _checked(monitor: Any) -> ModelMonitor:
+    if not isinstance(monitor, ModelMonitor):
+        raise TypeError(f"prediction: found {type(monitor).__name__}, expected a ModelMonitor")
+    return monitor
+
+
+def _check_name(header: Any) -> None:
+    if not isinstance(header, str) or not header.isascii():
+        raise TypeError(f"header={header!r}: expected the name of one, such as {HEADER!r}")
 
 
 def _id(headers: Iterable[tuple[bytes, bytes]], wanted: str) -> str | None:

@@ -180,8 +180,8 @@ class DriftWatch:
                 window = self._waiting.popleft()
                 before, self._last = self._last, compare(window, self.limits)
                 alarmed = self._detector.alarm
-                self._detector.add(window)
-                self._report.judged(self, before, self._last, alarmed=alarmed)
+                alarm = self._detector.add(window) and not alarmed
+                self._report.judged(self, before, self._last, alarm=alarm)
 
     @property
     def last(self) -> Drift | None:

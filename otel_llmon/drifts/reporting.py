@@ -20,6 +20,7 @@ from otel_llmon.semconv.events import DRIFT_ALARM, DRIFT_CHECKED, DRIFT_DETECTED
 
 if TYPE_CHECKING:
     from otel_llmon.drifts import DriftWatch
+    from otel_llmon.scores.sequential import Detector
 
 SPAN = "drift check"
 NAMED = 16
@@ -35,24 +36,24 @@ class Report:
         self._born = _age(watch.reference.created)
         self._drift: Drift | None = None
         self._change: Change | None = None
-        self._evidence: dict[str, float] = {}
+        self._detector: Detector | None = None
+        """What has watched all windows; it says what it has found when somebody asks, which is rarer than windows."""
         self._states: dict[str, dict[str, int]] = {}
         self._at = 0.0
         self._told: Sequence[Reading] | None = ()
         """What is told of the last verdict; None until somebody asks: windows may be many between two collections."""
         self._enter(dict.fromkeys(shown.names, telling.UNJUDGED))
 
-    def judged(self, watch: DriftWatch, before: Drift | None, drift: Drift, *, alarmed: bool) -> None:
+    def judged(self, watch: DriftWatch, before: Drift | None, drift: Drift, *, alarm: bool) -> None:
         """Take over the verdict on a whole window; say that something has changed, or is again as it was."""
-        detector = watch._detector
-        self._evidence = {telling.ALL: detector.score, **detector.scores()}
+        self._detector = detector = watch._detector
         self.verdict(drift)
         was = bool(before and before.changed)
         if drift.changed and not was:
             event(DRIFT_DETECTED.name, self._fields(drift))
         elif was and drift.changed is False:
             event(DRIFT_ENDED.name, self._fields(drift))
-        if detector.alarm and not alarmed:
+        if alarm:
             event(DRIFT_ALARM.name, self._fields(drift) | {"windows": detector.windows})
 
     def checked(self, compare: Callable[[], Drift]) -> Drift:
@@ -93,7 +94,9 @@ class Report:
         yield from telling.of_features(drift, self._reference, self._shown, facts)
         yield from telling.of_correlation(drift, facts)
         yield from telling.of_parts(telling.parts(drift, self._change), facts)
-        yield from telling.of_evidence(self._evidence, self._shown, facts)
+        if self._detector is not None:
+            evidence = {telling.ALL: self._detector.score, **self._detector.scores()}
+            yield from telling.of_evidence(evidence, self._shown, facts)
         weighted = drift.weighted(self._weights)
         for row, number in ((rows.DRIFT_SHARE, drift.share), (rows.DRIFT_WEIGHTED, weighted)):
             if number is not None:
@@ -128,7 +131,7 @@ class Report:
             "share": drift.share,
             "features": [f"{found.name}: {found.verdict}" for found in changed[:NAMED]],
             "correlation": drift.correlation.changed if drift.correlation else None,
-            "evidence": self._evidence.get(telling.ALL),
+            "evidence": None if self._detector is None else self._detector.score,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

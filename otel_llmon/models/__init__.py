@@ -10,18 +10,17 @@ import os
 import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
 from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
-from otel_llmon.events import event, failed, note
+from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
 from otel_llmon.models import lanes, parts, watchers
-from otel_llmon.models.classes import Classes, Found
-from otel_llmon.models.records import ANOMALY, OUTCOME, PREDICTION, Privacy, Records
+from otel_llmon.models.classes import NOTHING, Classes, Found
+from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
 from otel_llmon.models.reports import ModelReport
 from otel_llmon.models.truths import Truths
 from otel_llmon.telemetry import state
@@ -46,11 +45,12 @@ class ModelMonitor:
 
     `reference` is what its inputs looked like when all was well, or the file that holds it; a column `@prediction` in
     it is what it predicted. `sample_rate` is the share of predictions with a log record; metrics see all. Features
-    leave only as `send_features` says: names, or True for all but texts; `hash_features` as a hash, which `hash_key`
-    makes the same in all processes. `task` is "classification" or "regression" where the predictions do not tell:
-    floats are numbers, everything else is a class. `classes` names those that metrics tell apart; without it the first
-    `most_classes` are. As many predictions as `most_waiting` wait for their truth. `checks` are
-    QualityWatch's, `window`, `limits`, `weights` and `top` DriftWatch's; `baseline` is the share of right answers, or
+    leave only as `send_features` says: names, or True for all but texts, and for categories that the reference has;
+    `hash_features` as a hash, which `hash_key` makes the same in all processes. `task` is "classification" or
+    "regression" where the predictions do not tell: floats are numbers, everything else is a class. `classes` names
+    those that metrics tell apart, in the order in which probabilities come; without it the first `most_classes` are.
+    As many predictions as `most_waiting` wait for their truth. `checks` are QualityWatch's, `window`, `limits`,
+    `weights` and `top` DriftWatch's: every `window` rows are judged. `baseline` is the share of right answers, or
     the mean error, that the model had once.
 
     Raises SettingsError for what cannot be meant, and for a reference of another model or version.
@@ -87,7 +87,8 @@ class ModelMonitor:
         self.reference = watchers.reference_of(self._key, reference)
         self._classes = Classes(task, most_classes, classes)
         privacy = Privacy(send_features, hash_features, hash_key, self.reference)
-        self._records = Records(dict(zip(("model", "version"), self._key, strict=True)), sample_rate, privacy)
+        who = dict(zip(("model", "version"), self._key, strict=True))
+        self._records = Records(who, sample_rate, privacy, self._refuse)
         known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
@@ -123,7 +124,7 @@ class ModelMonitor:
 
         `features` by name, or in the reference's order; None where they are nobody's business. `proba` is how sure the
         model is: a number from 0 to 1, or one for each class. `latency` is in seconds, or a timedelta. With an `id`,
-        the truth may be told later.
+        the truth may be told later. An array or a list of one value is that value; None and NaN are none.
         """
         if not state.level:
             return
@@ -136,34 +137,43 @@ class ModelMonitor:
         self, features: Any, prediction: Any, proba: Any, truth: Any, latency: Any, one: Any, metadata: Any
     ) -> None:
         found = self._classes.of(prediction)
-        if prediction is None:
-            self._refuse("prediction", "found None, expected what the model said")
+        if found is NOTHING:
+            parts.refuse_prediction(prediction, self._refuse)
         facts = self._measure(found, proba, latency)
         if one is not None:
-            facts["id"] = one = parts.key(one)
-        if truth is not None:
-            facts |= self._truths.settle(prediction, truth)
+            facts["id"] = one = parts.key(one, self._refuse)
+        if truth is not None and (truth := self._truths.known(truth)) is not None:
+            facts |= self._truths.settle(self._classes.kept(prediction, found), truth)
         elif one is not None:
-            self._truths.wait(one, prediction)
-        if features is not None and features.__class__ is not dict:
+            self._truths.wait(one, self._classes.kept(prediction, found))
+        if features is not None and type(features) is not dict:
             features = parts.named(features, self._names, self._refuse)
-        surprise = None
-        if features is not None and self._rows is not None:
-            surprise = self._rows.add(
-                {**features, **self._of_own(found, facts["confidence"])} if self._own else features
-            )
+        surprise = None if features is None else self._look(features, found, facts["confidence"])
         if self._records.chosen(one):
-            self._records.send(PREDICTION, facts, features, metadata and parts.metadata(metadata, self._refuse))
+            self._records.send(PREDICTION, facts, features, metadata)
         if surprise is not None:
             lanes.anomaly(self._key)
-            self._tell(surprise, one, found)
+            self._records.anomaly(surprise, one, found)
+
+    def _look(self, features: Mapping[Any, Any], found: Found, confidence: float | None) -> Surprise | None:
+        """Hand the features to those who watch them; return what is surprising."""
+        if self._rows is None:
+            return None
+        try:
+            return self._rows.add({**features, **self._of_own(found, confidence)} if self._own else features)
+        except Exception as exc:  # as in log(), and of these only
+            self._refuse("features", f"found values that raised {type(exc).__name__}")
+            return None
 
     def _measure(self, found: Found, proba: Any, latency: Any) -> dict[str, Any]:
         """Count a prediction, how sure it is and how long it took; return what its record says of that."""
         lane, span = lanes.lane(self._key), _span()
         lanes.count(self._key, found.label)
         confidence = seconds = None
-        if proba is not None and (confidence := parts.confidence(proba, found, self._refuse)) is not None:
+        if (
+            proba is not None
+            and (confidence := parts.confidence(proba, found, self._classes, self._refuse)) is not None
+        ):
             lane.confidence.record(confidence, span)
         if latency is not None and (seconds := parts.seconds(latency, self._refuse)) is not None:
             lane.duration.record(seconds, span)
@@ -202,9 +212,11 @@ class ModelMonitor:
         if not state.level:
             return
         try:
-            one = parts.key(id)
+            one = parts.key(id, self._refuse)
+            if one is None:
+                self._refuse("id", f"found {type(id).__name__}, expected the id of a prediction")
             facts = self._truths.tell(one, truth, prediction)
-            if self._records.chosen(one):
+            if facts is not None and self._records.chosen(one):
                 self._records.send(OUTCOME, facts)
         except Exception as exc:  # as in log()
             self._fail(exc)
@@ -219,6 +231,8 @@ class ModelMonitor:
         """
         from otel_llmon.models.watching import watched
 
+        if told is not None and not callable(told):
+            raise TypeError(f"model {self.name!r}: told={told!r}: expected a function of what was returned")
         if function is None:
             return lambda function: watched(self, function, told, batch=batch)
         return watched(self, function, told, batch=batch)
@@ -237,8 +251,10 @@ class ModelMonitor:
     # what a prediction is made of
 
     def _fail(self, exc: Exception) -> None:
-        """Count what was lost to an error of somebody's code."""
-        failed(SOURCE, self.name, exc)
+        """Count what was lost to an error of somebody's code, and tell the first one, without what it says."""
+        errors.at(SOURCE).add()
+        once = f"model {self.name!r}: not reported: ".replace("%", "%%")
+        telemetry.warn_once(once + "%s", type(exc).__name__)
 
     def _count_failure(self, error: str) -> None:
         lanes.fail(self._key, error)
@@ -246,21 +262,6 @@ class ModelMonitor:
     def _of_own(self, found: Found, confidence: float | None) -> dict[str, Any]:
         own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
         return {name: own[name] for name in self._own}
-
-    def _tell(self, surprise: Surprise, one: str | None, found: Found) -> None:
-        facts = {
-            "model": self.name,
-            "version": self.version,
-            "id": one,
-            "prediction": found.sent,
-            "feature": surprise.feature,
-            "side": surprise.side,
-            "spreads": surprise.beyond if isfinite(surprise.beyond) else None,
-            "features": surprise.features,
-        }
-        kept = {name: value for name, value in facts.items() if value is not None}
-        event(ANOMALY, kept, "warning")
-        note(ANOMALY, kept)
 
     def _after_fork(self) -> None:
         """Go on in a child without what is its parent's."""

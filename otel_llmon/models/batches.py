@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from otel_llmon.models import lanes, parts
-from otel_llmon.models.classes import Found
+from otel_llmon.models.classes import NOTHING, Found
 from otel_llmon.models.records import PREDICTION
 from otel_llmon.scores import columns
 from otel_llmon.scores.columns import Column, ColumnsError, Floats
@@ -49,67 +48,77 @@ def take(monitor: ModelMonitor, features: Any, told: Mapping[str, Any], span: tr
     lane.confidence.record_all([each for each in batch.confidences or () if each is not None], span)
     lane.duration.record_all([each for each in batch.durations or () if each is not None], span)
     rights = _settle(monitor, batch)
-    table, surprises = _watched(monitor, batch, features)
+    watched = parts.guarded("features", monitor._refuse, lambda told: _watched(monitor, batch, told), features)
+    table, surprises = watched or (None, [])
     if monitor._records.any:
         _send(monitor, batch, rights, table)
     if surprises:
         lanes.anomaly(monitor._key, len(surprises))
     for place, surprise in surprises[:MOST_TOLD]:
-        monitor._tell(surprise, batch.ids[place] if batch.ids else None, batch.found[place])
+        monitor._records.anomaly(surprise, batch.ids[place] if batch.ids else None, batch.found[place])
 
 
 def _batch(monitor: ModelMonitor, told: Mapping[str, Any]) -> Batch | None:
     refuse = monitor._refuse
-    size = len(told["prediction"]) if hasattr(told["prediction"], "__len__") else 0
-    predictions = parts.column("prediction", told["prediction"], size, refuse)
+    predictions = parts.column("prediction", told["prediction"], None, refuse)
     if predictions is None:
+        if told["prediction"] is None:
+            refuse("prediction", "found None, expected a column of values")
         return None
-    found = [monitor._classes.of(value) for value in predictions]
-    probas = parts.column("proba", told["proba"], size, refuse)
-    if isinstance(told["latency"], int | float | timedelta):
-        seconds = parts.seconds(told["latency"], refuse)
-        durations: list[float | None] | None = None if seconds is None else [seconds] * size
-    elif latencies := parts.column("latency", told["latency"], size, refuse):
-        durations = _checked(parts.seconds, latencies, None, refuse)
-    else:
-        durations = None
+    size = len(predictions)
+    found = list(map(monitor._classes.of, predictions))
+    for value, one in zip(predictions, found, strict=True):
+        if one is NOTHING:
+            parts.refuse_prediction(value, refuse)
     ids = parts.column("id", told["id"], size, refuse)
     return Batch(
         predictions,
         found,
-        probas and _checked(parts.confidence, probas, found, refuse),
-        durations,
+        _confidences(monitor, parts.column("proba", told["proba"], size, refuse), found),
+        _durations(monitor, told["latency"], size),
         parts.column("truth", told["truth"], size, refuse),
-        ids and [None if value is None else parts.key(value) for value in ids],
-        parts.every("metadata", told["metadata"], size, refuse),
+        ids and [None if value is None else parts.key(value, refuse) for value in ids],
+        [told["metadata"]] * size
+        if parts.every(told["metadata"])
+        else parts.column("metadata", told["metadata"], size, refuse),
     )
 
 
-def _checked(check: Any, told: list[Any], found: list[Found] | None, refuse: parts.Refuse) -> list[float | None]:
-    """Return what can be taken of a column."""
-    if set(map(type, told)) == {float}:
-        numbers = np.array(told)
-        if ((numbers >= 0.0) & (numbers <= 1.0)).all():  # as most are
-            return told
-    if found is None:
-        return [None if columns.absent(value) else check(value, refuse) for value in told]
-    pairs = zip(told, found, strict=True)
-    return [None if columns.absent(value) else check(value, one, refuse) for value, one in pairs]
+def _confidences(monitor: ModelMonitor, told: list[Any] | None, found: list[Found]) -> list[float | None] | None:
+    if told is None or _are_shares(told):
+        return told
+    classes, refuse = monitor._classes, monitor._refuse
+    return [parts.confidence(value, one, classes, refuse) for value, one in zip(told, found, strict=True)]
+
+
+def _durations(monitor: ModelMonitor, told: Any, size: int) -> list[float | None] | None:
+    refuse = monitor._refuse
+    if parts.every(told):
+        return [parts.seconds(told, refuse)] * size
+    found = parts.column("latency", told, size, refuse)
+    return found if found is None or _are_shares(found) else [parts.seconds(value, refuse) for value in found]
+
+
+def _are_shares(told: list[Any]) -> bool:
+    """Return whether all are numbers from 0 to 1, as most confidences and seconds are."""
+    if set(map(type, told)) != {float}:
+        return False
+    numbers = np.array(told)
+    return bool(((numbers >= 0.0) & (numbers <= 1.0)).all())
 
 
 def _settle(monitor: ModelMonitor, batch: Batch) -> list[Mapping[str, Any]] | None:
     """Count the predictions whose truth is known, and let the others wait for it."""
-    if batch.truths is None:
-        for prediction, one in zip(batch.predictions, batch.ids or (), strict=False):
-            if one is not None:
-                monitor._truths.wait(one, prediction)
+    if batch.truths is None and not batch.ids:
         return None
-    rights: list[Mapping[str, Any]] = []
-    for place, (prediction, truth) in enumerate(zip(batch.predictions, batch.truths, strict=True)):
-        known = not columns.absent(truth)
-        rights.append(monitor._truths.settle(prediction, truth) if known else {})
-        if not known and batch.ids and batch.ids[place] is not None:
-            monitor._truths.wait(batch.ids[place], prediction)
+    truths, kept = monitor._truths, monitor._classes.kept
+    rights: list[Mapping[str, Any]] = [{}] * len(batch.found)
+    for place, (prediction, found) in enumerate(zip(batch.predictions, batch.found, strict=True)):
+        truth = None if batch.truths is None else truths.known(batch.truths[place])
+        if truth is not None:
+            rights[place] = truths.settle(kept(prediction, found), truth)
+        elif batch.ids and batch.ids[place] is not None:
+            truths.wait(batch.ids[place], kept(prediction, found))
     return rights
 
 
@@ -176,5 +185,4 @@ def _send(
         if rights is not None:
             facts |= rights[place]
         features = {name: column[place] for name, column in shown.items()} or None
-        metadata = batch.metadata and parts.metadata(batch.metadata[place], monitor._refuse)
-        records.send(PREDICTION, facts, features, metadata)
+        records.send(PREDICTION, facts, features, batch.metadata and batch.metadata[place])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, NamedTuple
 
 from otel_llmon.errors import SettingsError
 from otel_llmon.metering import values
-from otel_llmon.models.converting import scalar
+from otel_llmon.models.converting import single
 
 OTHER = "other"
 MOST = 40
@@ -19,7 +20,7 @@ CLASS, NUMBER = "classification", "regression"
 
 
 class Found(NamedTuple):
-    """What was predicted, or was true: `label` of a class, `number`, or neither of a text."""
+    """What was predicted, or was true: `label` of a class, `number`, or neither: of a TEXT, and of NOTHING."""
 
     label: str | None = None
     number: float | None = None
@@ -27,9 +28,10 @@ class Found(NamedTuple):
     """What the log record says."""
 
 
-NOTHING = Found()
-_TEXT: Any = object()
-"""Stands for a text that waits."""
+NOTHING, TEXT = Found(), Found()
+"""What can be neither class nor number, and a text that is nobody's class; they differ in being themselves."""
+KEPT: Any = object()
+"""Stands for a text that waits for its truth."""
 
 
 class Classes:
@@ -41,29 +43,35 @@ class Classes:
         if type(most) is not int or not 1 <= most <= MOST:
             raise SettingsError(f"most_classes={most!r}: expected 1 to {MOST}")
         self._task, self._most = task, most
-        self._given = tuple(_name(scalar(value)) or "" for value in given)
-        if len(self._given) > MOST:
-            raise SettingsError(f"classes: found {len(self._given)}, expected {MOST} at most; name those that matter")
-        if self._given:
-            self._most = len(set(self._given))
-        self._names = {name: name for name in self._given}
+        self.given = _given(given)
+        """The classes that were named, by their places."""
+        if self.given:
+            self._most = len(self.given)
+        self._names = {name: name for name in self.given}
         self._found: dict[Any, Found] = {}
 
     def of(self, value: Any) -> Found:
-        """Return what a prediction or a truth is."""
-        kind = value.__class__
+        """Return what a prediction or a truth is: NOTHING where it can be neither class nor number nor text."""
         try:
-            return self._found[kind, value]
-        except (KeyError, TypeError):
-            pass
-        found = self._look(value)
+            return self._found[value.__class__, value]
+        except Exception:  # a new one, one that has no hash, or a foreign object's own code
+            return self._new(value)
+
+    def _new(self, value: Any) -> Found:
+        try:
+            found = self._look(single(value))
+        except Exception:  # likewise
+            return NOTHING
+        kind = type(value)
         if found.label is not None and kind in (str, int, bool) and len(self._found) < 10 * MOST:
             self._found[kind, value] = found
         return found
 
     def alike(self, one: Any, other: Any) -> tuple[Found, Found]:
-        """Return what a prediction and its truth are, a truth of 0 or 1 as a boolean where the prediction is one."""
-        one, other = scalar(one), scalar(other)
+        """Return what a prediction and its truth are, a truth of 0 or 1 as a boolean where the prediction is one.
+
+        Both are as `kept()` and `single()` return them.
+        """
         if isinstance(one, bool) and other in (0, 1):
             other = bool(other)
         elif isinstance(other, bool) and one in (0, 1):
@@ -72,29 +80,29 @@ class Classes:
 
     def number(self, value: Any) -> Found:
         """Return the truth of a predicted number, which may be a whole one."""
-        number = values.number(scalar(value))
-        return NOTHING if number is None else Found(number=float(number), sent=number)
+        return _number(value)
 
     def label(self, value: Any) -> Found:
         """Return the truth of a class, which may be a whole number written as a float."""
-        name = _name(scalar(value))
-        return NOTHING if name is None else Found(label=self._bounded(name), sent=name)
+        return self._labelled(value)
 
-    def kept(self, value: Any) -> Any:
-        """Return what of a prediction waits for its truth: its value, True for a text."""
-        found = self.of(value)
-        value = scalar(value)
-        return value if found is not NOTHING and isinstance(value, bool | int | float | str) else _TEXT
+    def kept(self, value: Any, found: Found) -> Any:
+        """Return what of a prediction waits for its truth: its value, or that it was a text."""
+        if found is TEXT or found is NOTHING:
+            return KEPT
+        kept = single(value)
+        return kept if isinstance(kept, bool | int | float | str) else found.sent
 
     def _look(self, value: Any) -> Found:
-        value = scalar(value)
-        if value is None:
-            return NOTHING
-        if self._is_number(value):
-            number = values.number(value)
-            return NOTHING if number is None else Found(number=number, sent=number)
+        if value is KEPT:
+            return TEXT
+        return _number(value) if self._is_number(value) else self._labelled(value)
+
+    def _labelled(self, value: Any) -> Found:
         name = _name(value)
-        return NOTHING if name is None else Found(label=self._bounded(name), sent=name)
+        if name is not None:
+            return Found(label=self._bounded(name), sent=name)
+        return TEXT if isinstance(value, str) else NOTHING
 
     def _is_number(self, value: Any) -> bool:
         if self._task is None:
@@ -103,9 +111,43 @@ class Classes:
 
     def _bounded(self, name: str) -> str:
         known = self._names.get(name)
-        if known is None and len(self._names) < self._most:
+        if known is None and name and len(self._names) < self._most:
             known = self._names.setdefault(name, name)
         return known or OTHER
+
+
+def _given(classes: Any) -> dict[str, int]:
+    """Return the names of classes by their places; raises SettingsError for what is none."""
+    expected = f'expected {MOST} names at most: ["yes", "no"]'
+    if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
+        raise SettingsError(f"classes={classes!r}: {expected}")
+    found: dict[str, int] = {}
+    for place, value in enumerate(classes):
+        name = name_of(value)
+        if not name:
+            raise SettingsError(f"classes: found {value!r}, {expected}")
+        found[name] = place
+    if len(found) > MOST:
+        raise SettingsError(f"classes: found {len(found)}, {expected}; name those that matter")
+    return found
+
+
+def _number(value: Any) -> Found:
+    """Return a finite number."""
+    number = values.number(value)
+    try:
+        finite = number is not None and isfinite(number)
+    except OverflowError:  # a whole number beyond all floats
+        finite = False
+    return Found(number=number, sent=number) if finite else NOTHING
+
+
+def name_of(value: Any) -> str | None:
+    """Return the name that a value has as a class; None where it can be none."""
+    try:
+        return _name(single(value))
+    except Exception:  # a foreign object's own code
+        return None
 
 
 def _name(value: Any) -> str | None:
@@ -115,7 +157,8 @@ def _name(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int | float):
-        return values.text(value)
-    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
+        return None if isinstance(value, float) and not isfinite(value) else values.text(value)
+    if not isinstance(value, str) or len(value) > LONGEST:
         return None
-    return values.text(value)
+    name = values.text(value)
+    return name if name.isprintable() else None

@@ -115,7 +115,7 @@ def _attributes(model: Model) -> dict[str, str]:
     return {name: value for name, value in known if value is not None}
 
 
-def report(model: Model, waiting: int, drift: Any = None, data: Any = None) -> ModelReport:
+def report(model: Model, waiting: int, drift: Any = None, quality: Any = None) -> ModelReport:
     """Return what the series of this model hold."""
     classes = _by(_predictions, model, key.PREDICTED)
     pairs = _pairs(model)
@@ -128,7 +128,7 @@ def report(model: Model, waiting: int, drift: Any = None, data: Any = None) -> M
         predictions=int(_total(_predictions, model)),
         classes={name: int(number) for name, number in classes.items() if name},
         confusion=pairs,
-        quality=confusion.quality(pairs),
+        scores=confusion.quality(pairs),
         errors=confusion.errors(measured, sums.get(OVER, 0), sums.get(UNDER, 0), squares),
         confidence=spread(known.confidence.read(), known.confidence.edges),
         duration=spread(known.duration.read(), known.duration.edges),
@@ -138,7 +138,7 @@ def report(model: Model, waiting: int, drift: Any = None, data: Any = None) -> M
         anomalies=int(_total(_anomalies, model)),
         violations={part: int(number) for part, number in _by(_violations, model, key.REASON).items()},
         drift=drift,
-        data=data,
+        quality=quality,
     )
 
 

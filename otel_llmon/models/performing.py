@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_llmon.errors import SettingsError
 from otel_llmon.scores.performance import Mean, Share
@@ -21,12 +21,12 @@ class Performance:
     The baseline is a share of right answers, or the mean distance of numbers from the truth.
     """
 
-    def __init__(self, watch: DriftWatch | None, baseline: Measure, window: int) -> None:
-        if not isinstance(baseline, Share | Mean | float | int):
+    def __init__(self, watch: DriftWatch | None, baseline: Any, window: int) -> None:
+        if isinstance(baseline, bool) or not isinstance(baseline, Share | Mean | float | int):
             raise SettingsError(f"baseline={baseline!r}: expected a number, a Share or a Mean")
         if watch is None:
             raise SettingsError(
-                "baseline: found no reference, expected one: performance drift is told beside the inputs'"
+                "baseline: found no reference, expected one: how right a model is stands beside the drift of its inputs"
             )
         self._watch, self._baseline, self._window = watch, baseline, window
         self.forget()

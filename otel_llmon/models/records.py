@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import time
 from collections.abc import Collection, Iterable, Mapping
+from datetime import date, time, timedelta
+from math import isfinite
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
@@ -17,11 +19,14 @@ from opentelemetry._logs import SeverityNumber
 from otel_llmon import events, exporting, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.metering import values
-from otel_llmon.models import converting
+from otel_llmon.models import converting, parts
+from otel_llmon.models.classes import OTHER
 from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
+    from otel_llmon.models.classes import Found
     from otel_llmon.scores.reference import Reference
+    from otel_llmon.scores.surprise import Surprise
 
 PREDICTION = "llmon.prediction"
 OUTCOME = "llmon.prediction.outcome"
@@ -31,6 +36,8 @@ OFTEN = 64
 """Records between two looks at whether they can be sent as fast as they come."""
 MOST_METADATA = 32
 """Keys of metadata that a record keeps."""
+LONGEST = 128
+"""Characters of a category that a reference knows."""
 SHORTEST_KEY = 8
 """Characters of a key."""
 
@@ -49,8 +56,8 @@ class Privacy:
         self._sent = _names("send_features", () if isinstance(send, bool) else send)
         self._hashed = _names("hash_features", hashed)
         self._key = _key(key)
-        kinds = {} if reference is None else {one.name: one.kind for one in reference.features}
-        self._free = {name for name, kind in kinds.items() if kind == "categorical"}
+        known = () if reference is None else reference.features
+        self._levels = {one.name: one.levels.places for one in known if one.levels}
         self.silent = not (self._all or self._sent or self._hashed)
         """Whether no feature leaves."""
 
@@ -61,11 +68,12 @@ class Privacy:
         for name, value in features.items():
             kept = self._kept(name, value)
             if kept is not None:
-                room -= len(str(kept)) + len(str(name))
+                called = values.text(name)
+                room -= len(str(kept)) + len(called)
                 if room < 0:
                     left_out += 1
                 else:
-                    shown[values.text(name)] = kept
+                    shown[called] = kept
         return shown, left_out
 
     def _kept(self, name: Any, value: Any) -> Any:
@@ -77,19 +85,23 @@ class Privacy:
         if not self._all:
             return None
         kept = converting.plain(value, state.longest)
-        return kept if isinstance(kept, bool | int | float) or name in self._free else _moment(value, kept)
+        if isinstance(kept, bool | int | float) or _is_moment(value):
+            return kept
+        known = self._levels.get(name)
+        return None if known is None or not isinstance(kept, str) else kept if kept[:LONGEST] in known else OTHER
 
 
-def _moment(value: Any, kept: Any) -> Any:
-    """Return what a moment is written as; None for a text, which leaves by its own name only."""
-    named = type(value).__module__.partition(".")[0] in ("datetime", "pandas") or "datetime64" in str(type(value))
-    return kept if named and not isinstance(value, str) else None
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, date | time | timedelta) or type(value).__name__ in ("datetime64", "timedelta64")
 
 
 def _names(what: str, given: Any) -> frozenset[Any]:
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise SettingsError(f'{what}={given!r}: expected names of features: ["age"]')
-    return frozenset(given)
+    try:
+        return frozenset(given)
+    except TypeError as exc:
+        raise SettingsError(f'{what}={given!r}: expected names of features: ["age"]') from exc
 
 
 def _key(given: Any) -> bytes:
@@ -103,13 +115,13 @@ def _key(given: Any) -> bytes:
 class Records:
     """Log records of one model."""
 
-    def __init__(self, who: Mapping[str, Any], sample_rate: float, privacy: Privacy) -> None:
+    def __init__(self, who: Mapping[str, Any], sample_rate: float, privacy: Privacy, refuse: parts.Refuse) -> None:
         if type(sample_rate) not in (int, float) or not 0 <= sample_rate <= 1:
             raise SettingsError(f"sample_rate={sample_rate!r}: expected 0 to 1")
         self._rate = float(sample_rate)
         self._common = {name: value for name, value in who.items() if value is not None} | {"sample_rate": self._rate}
         self._random = random.Random()  # noqa: S311  # the program's own generator stays as it was
-        self.privacy = privacy
+        self.privacy, self._refuse = privacy, refuse
         self._sent = 0
         self.any = sample_rate > 0
         """Whether any prediction has a record."""
@@ -129,21 +141,49 @@ class Records:
     def send(self, name: str, facts: Mapping[str, Any], features: Any = None, metadata: Any = None) -> None:
         """Send a record; a fact that is None is left out."""
         fields = self._common | {key: value for key, value in facts.items() if value is not None}
-        if metadata:
-            _add_metadata(fields, metadata)
+        if metadata is not None:
+            fields |= parts.guarded("metadata", self._refuse, self._metadata, metadata) or {}
         body: Any = name
         if features is not None and not self.privacy.silent:
-            shown, left_out = self.privacy.shown(features, state.longest)
-            body = {"event": name, "features": shown}
-            if left_out:
-                fields["features_left_out"] = left_out
+            found = parts.guarded("features", self._refuse, self._shown, features)
+            if found is not None:
+                shown, left_out = found
+                body = {"event": name, "features": shown}
+                fields |= {"features_left_out": left_out} if left_out else {}
         self._sent += 1
         if not self._sent % OFTEN:
             exporting.make_room("logs")
-        events.send(telemetry.logger(), body, fields, SeverityNumber.INFO, "INFO", time.time_ns(), name)
+        events.send(telemetry.logger(), body, fields, SeverityNumber.INFO, "INFO", time_ns(), name)
+
+    def anomaly(self, surprise: Surprise, id: str | None, found: Found) -> None:  # noqa: A002  # likewise
+        """Tell that a prediction has a number as its reference all but excludes."""
+        facts = {
+            "model": self._common["model"],
+            "version": self._common.get("version"),
+            "id": id,
+            "prediction": found.sent,
+            "feature": surprise.feature,
+            "side": surprise.side,
+            "spreads": surprise.beyond if isfinite(surprise.beyond) else None,
+            "features": surprise.features,
+        }
+        kept = {name: value for name, value in facts.items() if value is not None}
+        events.event(ANOMALY, kept, "warning")
+        events.note(ANOMALY, kept)
+
+    def _shown(self, features: Mapping[Any, Any]) -> tuple[dict[str, Any], int]:
+        return self.privacy.shown(features, state.longest)
+
+    def _metadata(self, given: Any) -> dict[str, Any]:
+        if isinstance(given, Mapping):
+            return _metadata(given)
+        self._refuse("metadata", f"found {type(given).__name__}, expected a mapping")
+        return {}
 
 
-def _add_metadata(fields: dict[str, Any], metadata: Mapping[Any, Any]) -> None:
+def _metadata(metadata: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return metadata as fields of a record, so many keys and characters of it."""
+    fields: dict[str, Any] = {}
     room, kept = state.longest, 0
     for key, value in metadata.items():
         plain = converting.plain(value, state.longest)
@@ -156,3 +196,4 @@ def _add_metadata(fields: dict[str, Any], metadata: Mapping[Any, Any]) -> None:
                 fields[f"metadata.{values.text(key)}"] = plain
     if kept < len(metadata):
         fields["metadata_left_out"] = len(metadata) - kept
+    return fields

@@ -34,8 +34,10 @@ class ModelReport:
     """Predictions by class."""
     confusion: Mapping[tuple[str, str], int]
     """Predictions whose truth is known, by prediction and truth."""
-    quality: Quality | None
+    scores: Quality | None
+    """Accuracy, precision, recall and F1 of a classifier, as means of its classes and by class."""
     errors: Errors | None
+    """How far off numbers were."""
     confidence: Spread | None
     duration: Spread | None
     failures: int
@@ -45,13 +47,28 @@ class ModelReport:
     violations: Mapping[str, int]
     drift: Any = None
     """The verdict of the last whole window, where there is a reference."""
-    data: Any = None
+    quality: Any = None
     """Quality of the inputs, where there is a reference or are checks."""
 
     @property
     def accuracy(self) -> float | None:
         """Share of predictions that were right; None where no truth is known."""
-        return None if self.quality is None else self.quality.accuracy
+        return None if self.scores is None else self.scores.accuracy
+
+    @property
+    def precision(self) -> float | None:
+        """Mean of the classes' precision, each class as much as any other (macro); None where no truth is known."""
+        return None if self.scores is None else self.scores.precision
+
+    @property
+    def recall(self) -> float | None:
+        """Mean of the classes' recall, likewise."""
+        return None if self.scores is None else self.scores.recall
+
+    @property
+    def f1(self) -> float | None:
+        """Mean of the classes' F1, likewise."""
+        return None if self.scores is None else self.scores.f1
 
 
 def spread(seen: Seen | None, edges: Sequence[float]) -> Spread | None:

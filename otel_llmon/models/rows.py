@@ -8,29 +8,35 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from math import nan
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from otel_llmon.metering import values
 from otel_llmon.models import converting
+from otel_llmon.models.classes import OTHER
 from otel_llmon.scores import columns, surprise
 from otel_llmon.scores.columns import Column, Floats
 from otel_llmon.scores.reference import Reference
 from otel_llmon.scores.surprise import Surprise
 
-WINDOWS = 4
-"""Windows that make a block: rows that come together are judged together."""
 MOST = 4096
 """Rows of a block at most."""
 LARGEST = 1 << 19
 """Values of a block at most."""
 
+STRAYS = 32
+"""Names of a block that nobody knows and that are kept; what has any other is counted as `other`."""
+WIDEST = 2_000
+"""Names of its first row that a block keeps where nobody says which there should be."""
+
 _PLAIN = {bool, int, float, str, type(None)}
+
+Value = TypeVar("Value")
 
 
 class Watcher(Protocol):
@@ -48,17 +54,28 @@ class Watcher(Protocol):
 
 
 class Rows:
-    """Rows that wait for `watchers`; one that knows the features of `reference` gets plain numbers as a matrix."""
+    """Rows that wait for `watchers`; one that knows the features of `reference` gets plain numbers as a matrix.
 
-    def __init__(self, reference: Reference | None, watchers: Sequence[Watcher], window: int = MOST) -> None:
-        self._watchers = watchers
+    They are handed over where a window of so many rows ends, so that each is judged by itself. `expected` are names
+    that somebody asks for though the reference does not have them.
+    """
+
+    def __init__(
+        self,
+        reference: Reference | None,
+        watchers: Sequence[Watcher],
+        window: int = MOST,
+        expected: Iterable[str] = (),
+    ) -> None:
+        self._watchers, self._window = watchers, window
         self.names = () if reference is None else tuple(one.name for one in reference.features)
         self._numeric = () if reference is None else reference.numeric
         self._limits = None if reference is None or not self._numeric else surprise.limits(reference)
         self.plain = bool(self._numeric) and len(self._numeric) == len(self.names)
         """Whether rows are numbers and nothing else."""
         self._getter = _getter(self._numeric)
-        self._block = max(min(WINDOWS * window, MOST, LARGEST // max(len(self.names), 1)), 16)
+        self._block = max(min(MOST, LARGEST // max(len(self.names), 1)), 16)
+        self._strays = Strays((*self.names, *expected, *(reference.excluded if reference else ())), reference is None)
         self.forget()
 
     def forget(self) -> None:
@@ -67,7 +84,15 @@ class Rows:
         self._numbers = array("d")
         self._rows: list[Mapping[Any, Any]] = []
         self._tables: list[Mapping[str, Column]] = []
-        self._tabled = 0
+        self._waiting = 0
+        self._before = 0
+        """Rows of the window that is open which were handed over."""
+        self._strays.forget()
+
+    def _waits(self, rows: int) -> bool:
+        """Count rows that wait, with the lock held; return whether it is time to hand them over."""
+        self._waiting += rows
+        return self._waiting >= min(self._window - self._before, self._block)
 
     def add(self, features: Mapping[Any, Any]) -> Surprise | None:
         """Take a row; return what is surprising about it."""
@@ -78,19 +103,20 @@ class Rows:
                 return self._add_odd(features)
             with self._lock:
                 self._numbers.extend(row)
-                full = len(self._numbers) >= self._block * len(self.names)
+                full = self._waits(1)
             if full:
                 self.flush()
             return self._surprise(np.frombuffer(row))
         return self._add_odd(features)
 
     def _add_odd(self, features: Mapping[Any, Any]) -> Surprise | None:
-        kept = {
-            name: value if value.__class__ in _PLAIN else converting.counted(value) for name, value in features.items()
-        }
         with self._lock:
+            kept = {
+                name: value if type(value) in _PLAIN else converting.counted(value)
+                for name, value in self._strays.bounded(features).items()
+            }
             self._rows.append(kept)
-            full = len(self._rows) >= self._block
+            full = self._waits(1)
         if full:
             self.flush()
         return None if self._limits is None else self._surprise(self._numbers_of(kept))
@@ -114,11 +140,10 @@ class Rows:
         if self.plain and found.keys() == set(self.names) and all(map(_is_numbers, found.values())):
             return self.add_matrix(np.column_stack([found[name] for name in self.names]))
         rows = columns.rows_of(found)
-        kept = {name: _counted(column) for name, column in found.items()}
         with self._lock:
+            kept = {name: _counted(column) for name, column in self._strays.bounded(found).items()}
             self._tables.append(kept)
-            self._tabled += rows
-            full = self._tabled >= self._block
+            full = self._waits(rows)
         if full:
             self.flush()
         if self._limits is None:
@@ -131,7 +156,7 @@ class Rows:
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         with self._lock:
             self._numbers.frombytes(matrix.data.cast("B"))
-            full = len(self._numbers) >= self._block * len(self.names)
+            full = self._waits(len(matrix))
         if full:
             self.flush()
         return self._surprises(matrix)
@@ -153,7 +178,10 @@ class Rows:
         with self._lock:
             numbers, self._numbers = self._numbers, array("d")
             rows, self._rows = self._rows, []
-            tables, self._tables, self._tabled = self._tables, [], 0
+            tables, self._tables = self._tables, []
+            self._before = (self._before + self._waiting) % self._window
+            self._waiting = 0
+            self._strays.forget()
         if numbers:
             self._hand_over(np.frombuffer(numbers).reshape(-1, len(self.names)))
         if rows:
@@ -170,6 +198,39 @@ class Rows:
             else:
                 table = table or dict(zip(self.names, np.ascontiguousarray(matrix.T), strict=True))
                 watcher.add(table)
+
+
+class Strays:
+    """Names that nobody knows: a client may choose a new one for each row, and all rows share the columns of a block.
+
+    Where `nobody` says which there should be, those of the first row are as good as known.
+    """
+
+    def __init__(self, known: Iterable[str], nobody: bool) -> None:  # noqa: FBT001
+        self._known, self._nobody = frozenset(known), nobody
+        self._rest = OTHER if OTHER not in self._known else f"{OTHER} names"
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin a block."""
+        self._kept: set[str] = set()
+        self._most = 0
+
+    def bounded(self, row: Mapping[Any, Value]) -> Mapping[Any, Value]:
+        """Return a row, or columns, with as many names as are kept; one value stands for all others."""
+        if self._known.issuperset(row):
+            return row
+        found: dict[str, Value] = {}
+        self._most = self._most or STRAYS + (min(len(row), WIDEST) if self._nobody else 0)
+        for each, value in row.items():
+            name = each if type(each) is str and len(each) <= values.LONGEST else values.text(each)
+            if name not in self._known and name not in self._kept:
+                if len(self._kept) < self._most:
+                    self._kept.add(name)
+                else:
+                    name = self._rest
+            found[name] = value
+        return found
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

@@ -49,9 +49,15 @@ def drift_of(  # noqa: PLR0913, PLR0917  # as many as there are choices
 ) -> DriftWatch | None:
     """Return who compares the inputs with the reference."""
     if reference is None:
+        _expect_none(limits=limits, weights=weights)
         return None
     from otel_llmon.drifts import DriftWatch
+    from otel_llmon.scores.drift import Limits
 
+    if not isinstance(limits, Limits | None):
+        raise SettingsError(f"limits={limits!r}: expected otel_llmon.scores.drift.Limits(...)")
+    if not isinstance(weights, Mapping | None):
+        raise SettingsError(f'weights={weights!r}: expected numbers by feature: {{"age": 2}}')
     name, version = model
     return DriftWatch(reference, name, version or "", window=window, limits=limits, weights=weights, top=top)
 
@@ -63,7 +69,10 @@ def quality_of(
     if reference is None and checks is None:
         return None
     from otel_llmon.quality import QualityWatch
+    from otel_llmon.scores.quality import Checks
 
+    if not isinstance(checks, Checks | Mapping | None):
+        raise SettingsError(f'checks={checks!r}: expected checks by feature: {{"age": within(0, 120)}}')
     name, version = model
     return QualityWatch(name, version or "", reference=reference, checks=checks, window=window, top=top)
 
@@ -77,7 +86,7 @@ def rows_of(
         return None
     from otel_llmon.models.rows import Rows
 
-    return Rows(reference, watchers, window)
+    return Rows(reference, watchers, window, () if quality is None else quality.checks.expected)
 
 
 def performance_of(drift: DriftWatch | None, baseline: Measure | None, window: int) -> Performance | None:
@@ -87,3 +96,10 @@ def performance_of(drift: DriftWatch | None, baseline: Measure | None, window: i
     from otel_llmon.models.performing import Performance
 
     return Performance(drift, baseline, window)
+
+
+def _expect_none(**given: Any) -> None:
+    """Refuse what says how to compare where there is nothing to compare with."""
+    for name, value in given.items():
+        if value is not None:
+            raise SettingsError(f"{name}: found no reference, expected one: it says how inputs are compared with it")

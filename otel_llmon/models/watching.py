@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_llmon.decorating import code_of
+from otel_llmon.metering import values
+from otel_llmon.models import parts
 from otel_llmon.telemetry import error_type, state
 
 if TYPE_CHECKING:
     from otel_llmon.models import ModelMonitor
 
 Told = Callable[[Any], Mapping[str, Any]]
+WORDS = ("features", "prediction", "proba", "truth", "latency", "id", "metadata")
+"""What log() takes."""
 
 
 def watched(monitor: ModelMonitor, function: Any, told: Told | None, *, batch: bool) -> Any:
@@ -21,12 +25,17 @@ def watched(monitor: ModelMonitor, function: Any, told: Told | None, *, batch: b
     if isinstance(function, staticmethod | classmethod):
         return type(function)(watched(monitor, function.__func__, told, batch=batch))
     if isinstance(function, type) or not callable(function):
-        raise TypeError(f"model {monitor.name!r}: found {function!r}, expected a function that predicts")
+        raise TypeError(f"model {monitor.name!r}: found {_name(function)}, expected a function that predicts")
     code = code_of(function)
     if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-        raise TypeError(f"model {monitor.name!r}: {function!r} is a generator; call log() with what it came to")
+        raise TypeError(f"model {monitor.name!r}: {_name(function)} is a generator; call log() with what it came to")
     call = _Call(monitor, told, _place_of(code), batch=batch)
     return (_coroutine if inspect.iscoroutinefunction(code) else _function)(function, call)
+
+
+def _name(function: Any) -> str:
+    """Return what a function is called, or an object's class; not where it lies."""
+    return getattr(function, "__qualname__", None) or f"a {type(function).__name__}"
 
 
 def _function(function: Any, call: _Call) -> Any:
@@ -81,12 +90,18 @@ class _Call:
         if not state.level:
             return
         features = args[self._place] if len(args) > self._place else kwargs.get(self._name or "")
-        try:
-            said = {"prediction": result} if self._told is None else dict(self._told(result))
-            said = {"features": features, "prediction": None, "latency": seconds} | said
-            self._log(**said)
-        except Exception as exc:  # of the caller's function, or of what it returned
-            self._monitor._fail(exc)
+        said = {"prediction": result} if self._told is None else self._said(self._told, result)
+        self._log(**{"features": features, "prediction": None, "latency": seconds, **said})
+
+    def _said(self, told: Told, result: Any) -> dict[str, Any]:
+        """Return what is told of a result, in words of log()."""
+        return parts.guarded("told", self._monitor._refuse, lambda given: self._known(told(given)), result) or {}
+
+    def _known(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        for word in told.keys() - set(WORDS):
+            expected = f"expected words of log(): {', '.join(WORDS)}"
+            self._monitor._refuse("told", f"found {values.text(word)!r}, {expected}")
+        return {word: told[word] for word in WORDS if word in told}
 
     def fail(self, error: Exception) -> None:
         """Count a call that did not."""
