@@ -18,8 +18,10 @@ from otel_llmon.semconv import attributes as key
 
 @pytest.fixture
 def monitor(recorder):
-    """A monitor without a reference."""
-    return ModelMonitor("churn", "1", send_features=True)
+    """A monitor without a reference, which waits for nothing when the test is over: an app may still hold it."""
+    made = ModelMonitor("churn", "1", send_features=True)
+    yield made
+    made._truths.forget()
 
 
 def told(recorder):
