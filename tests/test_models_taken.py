@@ -10,7 +10,7 @@ import pytest
 
 from otel_llmon import ModelMonitor, Reference
 from otel_llmon.adapters.predictions import Prediction, prediction
-from otel_llmon.errors import SettingsError
+from otel_llmon.errors import LlmonError
 from otel_llmon.scores.drift import Limits
 from otel_llmon.scores.quality import finite, missing
 
@@ -419,7 +419,7 @@ def test_categories_leave_that_the_reference_knows(recorder, reference):
 )
 def test_options_that_cannot_be_meant_are_refused(reference, wrong):
     """Where they are said, with what was found and expected."""
-    with pytest.raises(SettingsError, match=f"^{next(iter(wrong))}.*expected"):
+    with pytest.raises(LlmonError, match=f"^{next(iter(wrong))}.*expected"):
         ModelMonitor(**{"name": "churn", "reference": reference, **wrong})
 
 

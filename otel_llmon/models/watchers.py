@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,13 @@ if TYPE_CHECKING:
     from otel_llmon.scores.reference import Reference
 
 
-def reference_of(model: Model, given: Any) -> Reference | None:
+def reference_of(model: Model, told: Any) -> Reference | None:
     """Return the reference that was given, or is in the file; raises SettingsError for another model's."""
-    if given is None:
+    if told is None:
         return None
-    from otel_llmon.scores.reference import Reference
+    from otel_llmon.scores import given
 
-    if not isinstance(given, Reference | str | os.PathLike):
-        raise SettingsError(f"reference: found a {type(given).__name__}, expected a Reference, or the file of one")
-    reference = given if isinstance(given, Reference) else Reference.load(os.fspath(given))
+    reference = given.reference(told)
     name, version = model
     if reference.model not in (None, name):
         raise SettingsError(f"reference: found one of model {reference.model!r}, expected {name!r}; fit one for it")
@@ -52,12 +49,7 @@ def drift_of(  # noqa: PLR0913, PLR0917  # as many as there are choices
         _expect_none(limits=limits, weights=weights)
         return None
     from otel_llmon.drifts import DriftWatch
-    from otel_llmon.scores.drift import Limits
 
-    if not isinstance(limits, Limits | None):
-        raise SettingsError(f"limits={limits!r}: expected otel_llmon.scores.drift.Limits(...)")
-    if not isinstance(weights, Mapping | None):
-        raise SettingsError(f'weights={weights!r}: expected numbers by feature: {{"age": 2}}')
     name, version = model
     return DriftWatch(reference, name, version or "", window=window, limits=limits, weights=weights, top=top)
 
@@ -69,10 +61,7 @@ def quality_of(
     if reference is None and checks is None:
         return None
     from otel_llmon.quality import QualityWatch
-    from otel_llmon.scores.quality import Checks
 
-    if not isinstance(checks, Checks | Mapping | None):
-        raise SettingsError(f'checks={checks!r}: expected checks by feature: {{"age": within(0, 120)}}')
     name, version = model
     return QualityWatch(name, version or "", reference=reference, checks=checks, window=window, top=top)
 
