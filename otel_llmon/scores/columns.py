@@ -7,6 +7,7 @@ imported here. Whatever is no table is one ColumnsError, which names the column 
 from __future__ import annotations
 
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ HUGE = 1e150
 LONGEST = 128
 """Characters of a level that are kept: a category is a name, not a page."""
 _PLAIN = {int, float, bool, NoneType}
-MOST_LEVELS = 0.05
-"""Words that are so many kinds per row, or fewer, are categories; more are text."""
+FEW_LEVELS, MOST_ALONE = 20, 0.1
+"""Short words of so few kinds are categories, and others of which so small a share of rows has one of its own."""
 
 
 class ColumnsError(LlmonError, ValueError):
@@ -165,14 +166,17 @@ def kind_of(column: Column) -> str:
         return "embedding" if column.ndim == 2 else "numeric"
     present = [value for value in column if not absent(value)]
     if present and all(isinstance(value, str) for value in present):
-        return "categorical" if len(set(present)) <= max(MOST_LEVELS * len(present), 20) and _short(present) else "text"
+        return "categorical" if _repeated(present) else "text"
     if present and all(isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) for value in present):
         return "embedding"
     return "numeric"
 
 
-def _short(values: list[str]) -> bool:
-    return max(map(len, set(values))) <= LONGEST
+def _repeated(values: list[str]) -> bool:
+    """Return whether words are short and come again, as categories do."""
+    counted = Counter(values)
+    alone = sum(rows == 1 for rows in counted.values())
+    return max(map(len, counted)) <= LONGEST and (len(counted) <= FEW_LEVELS or alone <= MOST_ALONE * len(values))
 
 
 def absent(value: Any) -> bool:
