@@ -249,7 +249,9 @@ def _embedding(name: str, column: Column, how: How) -> Feature:
 def refuse(name: str, expected: str, refused: int, example: object) -> None:
     """Raise ColumnsError where any value was refused."""
     if refused:
-        shown = repr(example)
-        shown = shown if len(shown) <= 40 else shown[:40] + "..."
+        shown = columns.shown(example)
         more = f" and {refused - 1} like it" if refused > 1 else ""
-        raise ColumnsError(f"column {name!r}: found {shown}{more}, expected {expected}")
+        way = f"excluded=[{name!r}]"
+        if isinstance(example, str):
+            way = f"kinds={{{name!r}: 'categorical'}} or {way}"
+        raise ColumnsError(f"column {name!r}: found {shown}{more}, expected {expected}; say {way} where it is none")
