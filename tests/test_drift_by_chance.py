@@ -85,6 +85,15 @@ def test_new_levels_are_no_surprise_where_the_reference_has_many_that_it_saw_onc
     assert {one.verdict for one in drift.features.values()} == {Verdict.RARE_LEVELS}
 
 
+def test_a_level_that_one_of_many_references_missed_is_no_surprise():
+    """Of 200 levels that are as frequent, 1,000 rows miss one; that the window has 60 rows of it says nothing."""
+    rng = np.random.default_rng(19)
+    tables = [[words(rng, np.full(200, 1 / 200), size, 1) for size in (1_000, 10_000)] for _ in range(50)]
+    found = [compared(*table, "categorical").features["c0"].verdicts for table in tables]
+    assert sum(Verdict.RARE_LEVELS in verdicts for verdicts in found) > 20
+    assert sum(Verdict.NEW_LEVELS in verdicts for verdicts in found) <= 2
+
+
 def test_changes_of_many_levels_are_found():
     """A new level of one row in twenty, and two frequent levels that swap their rows, among 200."""
     rng = np.random.default_rng(9)

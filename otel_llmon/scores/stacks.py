@@ -25,8 +25,9 @@ WEIGHTS = (6.0, 8.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0)
 class Judged(NamedTuple):
     """What a window's counts say of every track, in the order of the tracks.
 
-    `effects` and `z` have a column per score, `tails` is how much larger a share lies in the lower and the upper tail,
-    `wasserstein` and `shift` (signed) are in spreads of the reference, `psi` is free of what chance adds.
+    `effects` and `z` (by the reference's own variance, as a fleet has it) have a column per score, `tails` is how much
+    larger a share lies in the lower and the upper tail, `wasserstein` and `shift` (signed) are in spreads of the
+    reference, `psi` is free of what chance adds.
     """
 
     rows: Floats
@@ -66,12 +67,13 @@ class Stack:
         shares = now / some[:, None]
         effects = np.einsum("tb,tkb->tk", shares, self.scores)
         variance, skew = self._moments(now, rows)
-        z = effects / np.sqrt(chance[:, None] * self.effects * variance)
+        beyond = self.peaks / np.maximum(self.rows, 1.0)[:, None]  # of what lies past a reference's last row
+        deviations = effects / np.sqrt((chance[:, None] * variance + beyond**2) * self.effects)
         ks = distances.ks(now, self.counts)
         statistic, freedom = distances.chi_square(now, self.counts)
         tails = [((now * side).sum(axis=1), (self.counts * side).sum(axis=1)) for side in (self.lower, self.upper)]
         p = [
-            *significance.two_sided(self._symmetric(z, skew, some, effect)).T,
+            *significance.two_sided(self._symmetric(deviations, skew, some, effect)).T,
             *(significance.shares(one / effect, some / effect, two / effect, self.rows / effect) for one, two in tails),
             significance.kolmogorov(ks, 1 / chance / effect, self.masses),
             significance.chi_square(statistic / effect, freedom),
@@ -93,7 +95,7 @@ class Stack:
             apart / self.spreads,
             moved / self.spreads,
             effects,
-            z,
+            effects / np.sqrt(chance[:, None] * self.effects),
             np.stack([one / some - two / np.maximum(self.rows, 1) for one, two in tails], axis=1),
             significance.together(np.stack(p, axis=1), np.stack(valid, axis=1), np.array(WEIGHTS)),
         )
