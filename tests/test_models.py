@@ -360,6 +360,16 @@ def test_a_reference_of_another_model_or_version_is_refused(fitted, message):
     assert str(caught.value).startswith(message)
 
 
+def test_no_quantile_lies_beyond_what_was_seen(recorder):
+    """Of one value all are that one, wherever in its bucket it lies."""
+    monitor = ModelMonitor("churn", "1")
+    for _ in range(10):
+        monitor.log([1.0], "a", 0.9, latency=0.012)
+    report = monitor.report()
+    assert report.confidence[-3:] == (0.9, 0.9, 0.9)
+    assert report.duration[-3:] == (0.012, 0.012, 0.012)
+
+
 def test_the_report_says_what_is_exported(recorder, reference):
     """Number for number."""
     monitor = ModelMonitor("churn", "1", reference, window=100)

@@ -144,7 +144,7 @@ def test_check_says_what_keeps_data_from_being_a_good_reference(llmon, tmp_path)
     assert (status, err) == (0, "")
     for expected in (
         "(all)\t400 rows: only large changes will be told from chance",
-        "id\trises or falls through all rows, as an id or a time: later rows will differ; exclude it?",
+        "id\trises or falls through all rows, as an id or a time: later rows will differ; exclude it, or fit with",
         "one\tconstant: all rows are 1; only another value would be noticed",
         "gaps\t66% of rows have no value",
         "rare\t1 rows have a value, at least 30 are needed",

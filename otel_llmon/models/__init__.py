@@ -53,7 +53,8 @@ class ModelMonitor:
     `weights` and `top` DriftWatch's: every `window` rows are judged. `baseline` is the share of right answers, or
     the mean error, that the model had once.
 
-    Raises SettingsError for what cannot be meant, and for a reference of another model or version; CheckError for checks.
+    Raises SettingsError for what cannot be meant, and for a reference of another model or version; CheckError for a
+    check.
     """
 
     __slots__ = (

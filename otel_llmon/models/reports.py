@@ -12,7 +12,10 @@ from otel_llmon.scores.confusion import Errors, Quality
 
 
 class Spread(NamedTuple):
-    """A histogram in few numbers; the quantiles as Prometheus reads them out of its buckets."""
+    """A histogram in few numbers; its quantiles lie between what was seen.
+
+    Within that they are as Prometheus reads them out of the buckets.
+    """
 
     number: int
     mean: float
@@ -72,11 +75,11 @@ class ModelReport:
 
 
 def spread(seen: Seen | None, edges: Sequence[float]) -> Spread | None:
-    """Return a histogram in few numbers; None where nothing was recorded."""
+    """Return a histogram in few numbers; None where nothing was recorded. No quantile lies beyond what was seen."""
     if seen is None or not edges:
         return None
     count = sum(seen.buckets.values())
-    quantiles = (quantile(share, seen, edges) for share in (0.5, 0.95, 0.99))
+    quantiles = (min(max(quantile(share, seen, edges), seen.low), seen.high) for share in (0.5, 0.95, 0.99))
     return Spread(count, seen.sum / count, seen.low, seen.high, *quantiles)
 
 

@@ -22,6 +22,8 @@ STEPS, UNIT = 2**15, 2**10
 """Whole steps of the largest coordinate, and of a direction's length."""
 MOST = 2**20
 """In steps: what is further out counts as this far."""
+CARRIED = 20.0
+"""Rows that make up a coordinate's spread, at least: fewer may as well have been none, or twice as many."""
 SEEN = 1000
 """Rows that the directions are found from."""
 
@@ -30,8 +32,8 @@ SEEN = 1000
 class Cloud:
     """The vectors of a reference: `scale` steps for 1, and the mean and the deviation of each coordinate in steps.
 
-    `correlated` is the sum of all squared correlations between coordinates, `peaked` of their excess kurtosis: with
-    them the distance between two means has a known law.
+    The deviation of a coordinate that hardly any row has is 0. `correlated` is the sum of all squared correlations
+    between coordinates, `peaked` of their excess kurtosis: with them the distance between two means has a known law.
     """
 
     rows: int
@@ -74,7 +76,8 @@ def cloud(matrix: Floats, *, directions: bool) -> Cloud:
     largest = float(np.abs(matrix).max()) if matrix.size else 0.0
     scale = STEPS / largest if largest > STEPS * 1e-300 else 1.0
     steps = np.clip(np.rint(matrix * scale), -MOST, MOST)
-    mean, deviation = steps.mean(axis=0), steps.std(axis=0)
+    mean = steps.mean(axis=0)
+    deviation = _known(steps - mean)
     normal = np.divide(steps - mean, deviation, out=np.zeros_like(steps), where=deviation > 0)
     seen = normal[:: max(len(normal) // (10 * SEEN), 1)]
     squares = float(((seen.T @ seen / len(seen)) ** 2).sum())
@@ -88,6 +91,13 @@ def cloud(matrix: Floats, *, directions: bool) -> Cloud:
         peaked=max(float((normal**4).mean(axis=0).sum()) - 3 * width, 0.0),
         directions=_spread(steps - mean) if directions else (),
     )
+
+
+def _known(centred: Floats) -> Floats:
+    """Return the deviation of each coordinate, 0 where so few rows have one that their number is chance itself."""
+    squares = centred * centred
+    carried = squares.sum(axis=0) ** 2 / np.maximum((squares * squares).sum(axis=0), 1e-300)
+    return np.where(carried >= CARRIED, np.sqrt(squares.mean(axis=0)), 0.0)
 
 
 def _spread(centred: Floats) -> tuple[tuple[int, ...], ...]:

@@ -7,7 +7,8 @@ imported here. Whatever is no table is one ColumnsError, which names the column 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_llmon.errors import LlmonError
+from otel_llmon.scores import moments, ragged
 
 Floats = npt.NDArray[np.float64]
 Column = npt.NDArray[Any] | list[Any]
@@ -25,8 +27,8 @@ HUGE = 1e150
 LONGEST = 128
 """Characters of a level that are kept: a category is a name, not a page."""
 _PLAIN = {int, float, bool, NoneType}
-MOST_LEVELS = 0.05
-"""Words that are so many kinds per row, or fewer, are categories; more are text."""
+FEW_LEVELS, MOST_ALONE = 20, 0.1
+"""Short words of so few kinds are categories, and others of which so small a share of rows has one of its own."""
 
 
 class ColumnsError(LlmonError, ValueError):
@@ -49,9 +51,12 @@ class Words(NamedTuple):
     example: Any = None
 
 
-def read(table: Any) -> dict[str, Column]:
-    """Return the columns of a table by name; raises ColumnsError for what is none, or is ragged."""
-    columns = {name: _column(name, column) for name, column in raw(table).items()}
+def read(table: Any, known: Container[str] = ()) -> dict[str, Column]:
+    """Return the columns of a table by name; raises ColumnsError for what is none, or is ragged.
+
+    Of rows by name that have many names in few rows each, those that are `known` are kept and few others.
+    """
+    columns = {name: _column(name, column) for name, column in raw(table, known).items()}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         (one, rows), (other, more) = next(iter(lengths.items())), max(lengths.items(), key=lambda pair: pair[1])
@@ -61,9 +66,14 @@ def read(table: Any) -> dict[str, Column]:
     return columns
 
 
-def raw(table: Any) -> dict[str, Any]:
+def raw(table: Any, known: Container[str] = ()) -> dict[str, Any]:
     """Return the columns of a table as they came; raises ColumnsError for what is none."""
-    return {str(name): column for name, column in _pairs(table)}
+    found: dict[str, Any] = {}
+    for name, column in _pairs(table, known):
+        if str(name) in found:
+            raise ColumnsError(f"column {str(name)!r}: found twice, expected once; 1 and '1' are one name")
+        found[str(name)] = column
+    return found
 
 
 def rows_of(found: Mapping[str, Column]) -> int:
@@ -71,7 +81,9 @@ def rows_of(found: Mapping[str, Column]) -> int:
     return len(next(iter(found.values()), ()))
 
 
-def _pairs(table: Any) -> Iterable[tuple[Any, Any]]:
+def _pairs(table: Any, known: Container[str]) -> Iterable[tuple[Any, Any]]:
+    if callable(getattr(table, "collect", None)):
+        raise ColumnsError(f"found {_kind(table)}, which has no rows yet, expected a frame; call its collect()")
     if isinstance(table, Mapping):
         return table.items()
     if isinstance(table, np.ndarray):
@@ -81,7 +93,7 @@ def _pairs(table: Any) -> Iterable[tuple[Any, Any]]:
         if found is not None and not callable(found) and hasattr(table, "__getitem__"):
             return ((name, table[name]) for name in _distinct(found))
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
-        return _of_rows(table)
+        return _of_rows(table, known)
     raise ColumnsError(f"found {_kind(table)}, expected columns by name, a frame, a matrix or a list of mappings")
 
 
@@ -93,13 +105,26 @@ def _of_array(table: npt.NDArray[Any]) -> Iterable[tuple[Any, Any]]:
     return ((str(place), table[:, place]) for place in range(table.shape[1]))
 
 
-def _of_rows(rows: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-    names: dict[Any, None] = {}
+def _of_rows(rows: Sequence[Any], known: Container[str]) -> Iterable[tuple[Any, Any]]:
+    if len(rows) and _is_list(rows[0]):
+        return _of_lists(rows)
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise ColumnsError(f"row {place}: found {_kind(row)}, expected values by name")
-        names.update(dict.fromkeys(row))
-    return ((name, [row.get(name) for row in rows]) for name in names)
+    return ragged.columns(rows, known).items()
+
+
+def _of_lists(rows: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    width = len(rows[0])
+    for place, row in enumerate(rows):
+        if not _is_list(row) or len(row) != width:
+            found = f"{len(row)} values" if _is_list(row) else _kind(row)
+            raise ColumnsError(f"row {place}: found {found}, expected {width} values as in the first row")
+    return ((str(place), list(column)) for place, column in enumerate(zip(*rows, strict=True)))
+
+
+def _is_list(row: Any) -> bool:
+    return isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim == 1)
 
 
 def _distinct(found: Iterable[Any]) -> list[Any]:
@@ -119,22 +144,21 @@ def _column(name: str, column: Any) -> Column:
     if isinstance(column, np.ma.MaskedArray):
         return _of_array_column(name, np.ma.filled(column.astype(float), np.nan))
     try:
-        return _of_array_column(name, np.asarray(column))
-    except (TypeError, ValueError) as exc:
-        if isinstance(exc, ColumnsError):
-            raise
+        array = np.asarray(column)
+    except Exception as exc:  # a foreign column's own code: whole numbers of 128 bits in polars, ...
+        if not isinstance(exc, TypeError | ValueError) and hasattr(column, "__iter__"):
+            return _of_list(list(column))
         raise ColumnsError(f"column {name!r}: found {_kind(column)}, expected a sequence of values") from exc
+    return _of_array_column(name, array)
 
 
 def _of_array_column(name: str, column: npt.NDArray[Any]) -> Column:
     if column.ndim not in (1, 2) or column.dtype.kind in "cV":
         raise ColumnsError(f"column {name!r}: found {column.dtype} of shape {column.shape}, expected one value per row")
     if column.dtype.kind in "mM":
-        return _seconds(column)
+        return moments.of_array(column)
     if column.dtype.kind in "fiub":
         return column
-    if column.dtype.kind == "S":
-        return [value.decode(errors="replace") for value in column.tolist()]
     return _of_list(column.tolist())
 
 
@@ -148,13 +172,10 @@ def _of_list(column: Sequence[Any]) -> Column:
             return np.array(column, dtype=np.float64)
         except OverflowError:  # a whole number beyond all floats
             return list(column)
-    return list(column)
-
-
-def _seconds(column: npt.NDArray[Any]) -> Floats:
-    """Return moments or durations as seconds, NaN where there is none."""
-    unit = "datetime64[us]" if column.dtype.kind == "M" else "timedelta64[us]"
-    return np.where(np.isnat(column), np.nan, column.astype(unit).astype(np.int64) / 1e6)
+    if any(issubclass(kind, bytes) for kind in kinds):
+        return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in column]
+    found = moments.of_values(column)
+    return list(column) if found is None else found
 
 
 def kind_of(column: Column) -> str:
@@ -163,14 +184,17 @@ def kind_of(column: Column) -> str:
         return "embedding" if column.ndim == 2 else "numeric"
     present = [value for value in column if not absent(value)]
     if present and all(isinstance(value, str) for value in present):
-        return "categorical" if len(set(present)) <= max(MOST_LEVELS * len(present), 20) and _short(present) else "text"
+        return "categorical" if _repeated(present) else "text"
     if present and all(isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) for value in present):
         return "embedding"
     return "numeric"
 
 
-def _short(values: list[str]) -> bool:
-    return max(map(len, set(values))) <= LONGEST
+def _repeated(values: list[str]) -> bool:
+    """Return whether words are short and come again, as categories do."""
+    counted = Counter(values)
+    alone = sum(rows == 1 for rows in counted.values())
+    return max(map(len, counted)) <= LONGEST and (len(counted) <= FEW_LEVELS or alone <= MOST_ALONE * len(values))
 
 
 def absent(value: Any) -> bool:
@@ -205,6 +229,8 @@ def as_float(value: Any) -> float:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+    except ValueError:  # a Decimal that is a signaling NaN
+        return float("nan")
 
 
 def words(column: Column) -> Words:
@@ -269,9 +295,18 @@ def vector(value: Any) -> Floats | None:
 
 
 def _whole(matrix: Floats) -> npt.NDArray[np.bool_]:
-    return np.asarray((np.abs(matrix) <= HUGE).all(axis=1))
+    return np.asarray((np.abs(matrix) <= HUGE).all(axis=1) & (matrix.shape[1] > 0))
 
 
 def _kind(value: Any) -> str:
     """Return what a value is, and not what it says: what is told of it may leave the process."""
     return type(value).__name__
+
+
+def shown(value: Any) -> str:
+    """Return how a value is written, cut where that is long."""
+    try:
+        written = repr(value)
+    except Exception:  # a foreign object's own code
+        return f"<{type(value).__name__}>"
+    return written if len(written) <= 40 else written[:40] + "..."

@@ -10,6 +10,7 @@ from otel_llmon.scores import distances, significance
 from otel_llmon.scores.binning import Ints
 from otel_llmon.scores.counting import ABOVE, ABSENT, BELOW, MISSING, PRESENT, REFUSED
 from otel_llmon.scores.features import Feature
+from otel_llmon.scores.pooling import expected, pooled
 from otel_llmon.scores.profile import Profile
 from otel_llmon.scores.reference import FEWEST
 from otel_llmon.scores.significance import Flags
@@ -101,19 +102,11 @@ def _constant(profile: Profile, place: int, limits: Limits) -> bool:
 
 
 def _by_chance(profile: Profile, feature: Feature, limits: Limits) -> bool:
-    """Return whether the reference may have missed the levels that it does not have.
-
-    All rows of one level lie in the window by chance as often as `share ** rows`; of how many names that can be said at
-    all, those that were seen once tell (Good, Turing).
-    """
-    names, levels = profile.named[feature.name], feature.levels
-    rows = int(profile.levels[feature.name].sum())
-    if not levels or not feature.rows:
+    """Return whether the reference may have missed the levels that it does not have."""
+    if not feature.levels or not feature.rows:
         return False
-    share, limit = rows / (rows + feature.rows), limits.table / len(profile.reference.features)
-    expected = (levels.rare + 2 * levels.rare**0.5 + 1) * rows / feature.rows
-    one = len(names) * share ** (max(names.values()) / levels.effect)
-    return one > limit and bool(significance.special().pdtrc(len(names) - 1, expected) > limit)
+    limit = limits.table / len(profile.reference.features)
+    return expected(feature.levels, profile.levels[feature.name], profile.named[feature.name], limit)
 
 
 def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:
@@ -127,6 +120,7 @@ def _renamed(profile: Profile, feature: Feature, limits: Limits) -> str:
 def alike(feature: Feature, seen: Ints, limits: Limits) -> bool:
     """Return whether rows, counted in a feature's bins or levels, may be those of the feature."""
     before, now = np.array([feature.counts], dtype=np.float64), seen.astype(np.float64)[None]
-    p = significance.chi_square(*distances.chi_square(now, before))
+    beside = tuple(side[None] for side in pooled(feature.levels, seen)) if feature.levels else (now, before)
+    p = significance.chi_square(*distances.chi_square(*beside))
     apart = distances.psi(now, before) - distances.psi_by_chance(now.sum(axis=1), before)
     return bool(p[0] > limits.table or apart[0] < limits.psi)

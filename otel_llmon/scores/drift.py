@@ -26,12 +26,16 @@ __all__ = ["CorrelationDrift", "Drift", "FeatureDrift", "Limits", "Verdict", "co
 
 @dataclass(frozen=True)
 class Drift:
-    """What a window says of all features, by name; columns that the reference does not have among them."""
+    """What a window says of all features, by name; columns that the reference does not have among them.
+
+    `constant` are those that have one value in the reference: that they have it still says nothing of the others.
+    """
 
     features: Mapping[str, FeatureDrift]
     correlation: CorrelationDrift | None
     rows: int
     reference: str
+    constant: frozenset[str] = frozenset()
 
     @cached_property
     def judged(self) -> tuple[FeatureDrift, ...]:
@@ -45,10 +49,15 @@ class Drift:
 
     @property
     def changed(self) -> bool | None:
-        """Return whether anything has changed; None where nothing can be said."""
-        if self.correlation and self.correlation.changed:
+        """Return whether anything has changed; None where that cannot be said of half of the features, or more.
+
+        A feature that has changed is one, however many others could not be judged.
+        """
+        if (self.correlation and self.correlation.changed) or any(found.changed for found in self.judged):
             return True
-        return any(found.changed for found in self.judged) if self.judged else None
+        telling = [found for found in self.features.values() if found.name not in self.constant]
+        silent = sum(found.changed is None for found in telling)
+        return None if not self.judged or (silent and 2 * silent >= len(telling)) else False
 
     def weighted(self, weights: Mapping[str, float]) -> float | None:
         """Return the share that has changed, every judged feature counting as much as its weight (0 without one)."""
@@ -84,7 +93,8 @@ def compare(profile: Profile, limits: Limits | None = None) -> Drift:
         )
     for name, count in profile.unknown.items():
         features[name] = FeatureDrift(name, "unknown", (Verdict.UNKNOWN,), count)
-    return Drift(features, _correlated(profile, limits), profile.rows, reference.hash)
+    constant = frozenset(feature.name for feature in reference.features if feature.constant)
+    return Drift(features, _correlated(profile, limits), profile.rows, reference.hash, constant)
 
 
 def _enough(profile: Profile) -> Flags:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from otel_llmon.scores import columns, polynomials
-from otel_llmon.scores.binning import BINS, Binning, binning, centroids, codes, spread_of
+from otel_llmon.scores.binning import BINS, Binning, Ints, binning, centroids, codes, spread_of
 from otel_llmon.scores.clouds import Cloud, cloud
 from otel_llmon.scores.columns import HUGE, Column, ColumnsError, Floats, Words
 from otel_llmon.scores.dependence import design_effect
@@ -74,6 +74,11 @@ class Levels:
         """Return where each level stands."""
         return {name: place for place, name in enumerate(self.names)}
 
+    @cached_property
+    def alphabet(self) -> Ints:
+        """Return each level's place in the alphabet."""
+        return np.argsort(np.argsort(np.array(self.names, dtype=object), kind="stable"), kind="stable")
+
     @property
     def whole(self) -> bool:
         """Return whether every level is known by name."""
@@ -105,6 +110,13 @@ class Feature:
         if self.levels:
             return (*self.levels.counts, 0)
         return self.tracks[0].counts if self.tracks else ()
+
+    @cached_property
+    def constant(self) -> bool:
+        """Return whether all rows have one value."""
+        if self.levels:
+            return len(self.levels.names) == 1
+        return self.kind == "numeric" and bool(self.tracks) and self.tracks[0].low == self.tracks[0].high
 
     @cached_property
     def effect(self) -> float:
@@ -237,7 +249,9 @@ def _embedding(name: str, column: Column, how: How) -> Feature:
 def refuse(name: str, expected: str, refused: int, example: object) -> None:
     """Raise ColumnsError where any value was refused."""
     if refused:
-        shown = repr(example)
-        shown = shown if len(shown) <= 40 else shown[:40] + "..."
+        shown = columns.shown(example)
         more = f" and {refused - 1} like it" if refused > 1 else ""
-        raise ColumnsError(f"column {name!r}: found {shown}{more}, expected {expected}")
+        way = f"excluded=[{name!r}]"
+        if isinstance(example, str):
+            way = f"kinds={{{name!r}: 'categorical'}} or {way}"
+        raise ColumnsError(f"column {name!r}: found {shown}{more}, expected {expected}; say {way} where it is none")

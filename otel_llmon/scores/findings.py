@@ -9,6 +9,7 @@ import numpy as np
 from otel_llmon.scores import distances, polynomials, significance
 from otel_llmon.scores.counting import PRESENT
 from otel_llmon.scores.features import Feature
+from otel_llmon.scores.pooling import pooled
 from otel_llmon.scores.profile import Profile
 from otel_llmon.scores.stacks import Judged
 from otel_llmon.scores.verdicts import Limits
@@ -75,8 +76,12 @@ def _with_cloud(profile: Profile, feature: Feature, rows: int, found: Finding, l
     if not cloud or not width:
         return found
     squares = float((cloud.deviations(profile.clouds[feature.name], rows) ** 2).sum())
-    chance = (1 / rows + 1 / cloud.rows) * feature.effect
-    shape = width**2 / (2 * cloud.correlated + cloud.peaked / rows)
+    chance = 1 / rows + 1 / cloud.rows
+    # Few rows know little of a coordinate's deviation, the less the more of it is theirs, and a mean that is too low by
+    # chance is one of a deviation that is too low.
+    known = 1 + (1 + 1 / cloud.rows / chance) * cloud.peaked / width / cloud.rows
+    shape = width**2 / (2 * cloud.correlated + cloud.peaked * chance)
+    chance *= known * feature.effect
     p = significance.special().gammaincc(shape, shape * squares / chance / width)
     both = significance.together(np.array([[found.p, float(p)]]))
     distance = max(squares / width - chance, 0.0) ** 0.5
@@ -90,7 +95,7 @@ def _of_levels(profile: Profile, feature: Feature, limits: Limits) -> Finding:
         return NOTHING
     now = profile.levels[feature.name].astype(np.float64)[None]
     before = np.array([[*levels.counts, 0]], dtype=np.float64)
-    statistic, freedom = distances.chi_square(now, before)
+    statistic, freedom = distances.chi_square(*(side[None] for side in pooled(levels, profile.levels[feature.name])))
     p = significance.chi_square(statistic / levels.effect, freedom)
     there = (now + before > 0).astype(np.float64)
     by_chance = distances.psi_by_chance(now.sum(axis=1), before, there)

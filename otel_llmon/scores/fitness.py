@@ -13,6 +13,10 @@ FEW = 500
 """Rows of a reference below which only large changes can be told from chance."""
 DEPENDENT = 0.99
 """Rows that depend on each other as much as can be: they rise or fall from the first to the last."""
+ROWS_IN_ORDER = (
+    "rises or falls through all rows, as an id or a time: later rows will differ; exclude it, or fit with --unordered"
+    " (ordered=False) where rows stand in another order than that of time"
+)
 MOST_MISSING = 0.5
 _NUMBER = re.compile(r"[\s$€£¥+-]*\d[\d.,'\s]*[\s%$€£¥]*")
 
@@ -51,8 +55,8 @@ def _notes(feature: Feature, *, ordered: bool) -> Iterator[Note]:
         yield Note(name, f"{feature.missing / total:.0%} of rows have no value")
     if feature.infinite:
         yield Note(name, f"{feature.infinite} rows are infinite")
-    if ordered and _counts_up(feature):
-        yield Note(name, "rises or falls through all rows, as an id or a time: later rows will differ; exclude it?")
+    if ordered and feature.effect >= DEPENDENT * rows / 30:
+        yield Note(name, ROWS_IN_ORDER)
     if feature.levels and not feature.levels.whole:
         yield Note(name, f"more than {MOST_LEVELS} kinds of words: the rarer ones are counted as one")
     if feature.levels and all(map(_NUMBER.fullmatch, feature.levels.names)):
@@ -61,18 +65,6 @@ def _notes(feature: Feature, *, ordered: bool) -> Iterator[Note]:
 
 def _only(feature: Feature) -> str | None:
     """Return the value that all rows have; None where there are several."""
-    if feature.levels:
-        return repr(feature.levels.names[0]) if len(feature.levels.names) == 1 else None
-    tracks = feature.tracks
-    if feature.kind != "numeric" or not tracks or tracks[0].low != tracks[0].high:
+    if not feature.constant:
         return None
-    return f"{tracks[0].low:.6g}"
-
-
-def _counts_up(feature: Feature) -> bool:
-    """Return whether rows depend on each other as much as can be measured, in numbers that are not all alike."""
-    return (
-        feature.kind == "numeric"
-        and bool(feature.tracks)
-        and feature.tracks[0].effects[0] >= DEPENDENT * feature.rows / 30
-    )
+    return repr(feature.levels.names[0]) if feature.levels else f"{feature.tracks[0].low:.6g}"

@@ -26,7 +26,7 @@ PART = 16_384
 
 
 class ProfileError(LlmonError, ValueError):
-    """Two profiles that do not belong to one reference."""
+    """What is no reference, or two profiles that do not belong to one."""
 
 
 class Profile:
@@ -41,6 +41,10 @@ class Profile:
     )  # fmt: skip
 
     def __init__(self, reference: Reference) -> None:
+        if not isinstance(reference, Reference):
+            raise ProfileError(
+                f"reference: found {type(reference).__name__}, expected one that Reference.fit() returned"
+            )
         tracks, bins = len(reference.tracks), max((track.binning.size for track in reference.tracks), default=1)
         pairs = len(reference.correlation.features) if reference.correlation else 0
         self.reference, self.plan = reference, reference.plan
@@ -74,7 +78,7 @@ class Profile:
 
         Values that a feature's kind does not have are counted, and so are columns that are not there or not known.
         """
-        found = columns.read(table)
+        found = columns.read(table, self.reference)
         rows = columns.rows_of(found)
         with np.errstate(over="ignore"):  # a distance beyond all numbers is far, and counts as that
             for start in range(0, rows, PART):

@@ -58,18 +58,21 @@ class Reference:
 
         `kinds` says what a column is where that cannot be seen: "numeric", "categorical", "text" or "embedding". Say
         `ordered=False` for rows that do not stand in the order of time, and `correlation=False` where it does not
-        matter which features go together. Columns that are `excluded` are none of its features, and no strangers in a
-        window. Raises ColumnsError for what is no table.
+        matter which features go together. Columns that are `excluded`, one name or several, are none of its features,
+        and no strangers in a window. Raises ColumnsError for what is no table.
         """
-        found = {name: column for name, column in columns.read(table).items() if name not in excluded}
+        _texts(model=model, version=version, created=created)
+        number = _bins(bins)
+        found = columns.read(table)
+        without = _excluded(found, excluded)
+        found = {name: column for name, column in found.items() if name not in without}
         rows = _rows(found)
-        chosen = _kinds(found, kinds or {})
-        if not 2 <= bins <= 100:
-            raise ColumnsError(f"bins={bins}: expected 2 to 100")
+        chosen = _kinds(found, {} if kinds is None else kinds)
         with np.errstate(over="ignore"):  # a distance beyond all numbers is far, and counts as that
-            features = tuple(feature(name, column, chosen[name], How(bins, ordered)) for name, column in found.items())
+            how = How(number, bool(ordered))
+            features = tuple(feature(name, column, chosen[name], how) for name, column in found.items())
             pairs = correlation_of(features, found) if correlation else None
-        return cls(features, rows, ordered, model, version, created, pairs, tuple(sorted(excluded)))
+        return cls(features, rows, how.ordered, model, version, created, pairs, without)
 
     def save(self, path: str | Path) -> None:
         """Write the reference into a file, whole or not at all."""
@@ -131,7 +134,32 @@ def _rows(found: Mapping[str, Column]) -> int:
     return rows
 
 
+def _bins(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 2 <= given <= 100:
+        raise ColumnsError(f"bins={columns.shown(given)}: expected 2 to 100")
+    return int(given)
+
+
+def _texts(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise ColumnsError(f"{name}={columns.shown(value)}: expected a text")
+
+
+def _excluded(found: Mapping[str, Column], given: Any) -> tuple[str, ...]:
+    """Return the names that are excluded, of which one may stand for itself; all are columns."""
+    if not isinstance(given, Collection) or isinstance(given, bytes):
+        raise ColumnsError(f"excluded={columns.shown(given)}: expected names of columns")
+    names = [given] if isinstance(given, str) else list(given)
+    for name in names:
+        if name not in found:
+            raise ColumnsError(f"excluded: found {columns.shown(name)}, expected some of {', '.join(found)[:200]}")
+    return tuple(sorted(set(names)))
+
+
 def _kinds(found: Mapping[str, Column], given: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ColumnsError(f"kinds={columns.shown(given)}: expected kinds by the names of columns")
     for name, kind in given.items():
         if name not in found:
             raise ColumnsError(f"kinds: found {name!r}, expected one of the columns: {', '.join(found)[:200]}")

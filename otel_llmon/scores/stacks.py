@@ -25,8 +25,9 @@ WEIGHTS = (6.0, 8.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0)
 class Judged(NamedTuple):
     """What a window's counts say of every track, in the order of the tracks.
 
-    `effects` and `z` have a column per score, `tails` is how much larger a share lies in the lower and the upper tail,
-    `wasserstein` and `shift` (signed) are in spreads of the reference, `psi` is free of what chance adds.
+    `effects` and `z` (by the reference's own variance, as a fleet has it) have a column per score, `tails` is how much
+    larger a share lies in the lower and the upper tail, `wasserstein` and `shift` (signed) are in spreads of the
+    reference, `psi` is free of what chance adds.
     """
 
     rows: Floats
@@ -49,7 +50,6 @@ class Stack:
     centroids: Floats
     scores: Floats
     peaks: Floats
-    skews: Floats
     lower: Floats
     upper: Floats
     rows: Floats
@@ -66,12 +66,14 @@ class Stack:
         chance = 1 / some + 1 / np.maximum(self.rows, 1.0)
         shares = now / some[:, None]
         effects = np.einsum("tb,tkb->tk", shares, self.scores)
-        z = effects / np.sqrt(chance[:, None] * self.effects)
+        variance, skew = self._moments(now, rows)
+        beyond = self.peaks / np.maximum(self.rows, 1.0)[:, None]  # of what lies past a reference's last row
+        deviations = effects / np.sqrt((chance[:, None] * variance + beyond**2) * self.effects)
         ks = distances.ks(now, self.counts)
         statistic, freedom = distances.chi_square(now, self.counts)
         tails = [((now * side).sum(axis=1), (self.counts * side).sum(axis=1)) for side in (self.lower, self.upper)]
         p = [
-            *significance.two_sided(self._symmetric(z, some, effect)).T,
+            *significance.two_sided(self._symmetric(deviations, skew, some, effect)).T,
             *(significance.shares(one / effect, some / effect, two / effect, self.rows / effect) for one, two in tails),
             significance.kolmogorov(ks, 1 / chance / effect, self.masses),
             significance.chi_square(statistic / effect, freedom),
@@ -93,15 +95,29 @@ class Stack:
             apart / self.spreads,
             moved / self.spreads,
             effects,
-            z,
+            effects / np.sqrt(chance[:, None] * self.effects),
             np.stack([one / some - two / np.maximum(self.rows, 1) for one, two in tails], axis=1),
             significance.together(np.stack(p, axis=1), np.stack(valid, axis=1), np.array(WEIGHTS)),
         )
 
-    def _symmetric(self, z: Floats, rows: Floats, effect: Floats) -> Floats:
+    def _moments(self, now: Floats, rows: Floats) -> tuple[Floats, Floats]:
+        """Return each score's variance and skewness, as window and reference together have them.
+
+        A small reference does not know its own tails: a window that is larger than it says how heavy they are.
+        """
+        shares = (now + self.counts) / np.maximum(rows + self.rows, 1.0)[:, None]
+        mean = np.einsum("tb,tkb->tk", shares, self.scores)
+        apart = self.scores - mean[:, :, None]
+        square = apart * apart
+        variance = np.einsum("tb,tkb->tk", shares, square)
+        variance = np.where(variance > 0, variance, 1.0)
+        third: Floats = np.einsum("tb,tkb->tk", shares, square * apart)
+        return variance, third / variance**1.5
+
+    def _symmetric(self, z: Floats, skew: Floats, rows: Floats, effect: Floats) -> Floats:
         """Return deviations as normal ones have them: a score that is skewed deviates further on its longer side."""
         now, then = effect / rows, effect / np.maximum(self.rows, 1.0)
-        skew = self.skews * ((now**2 - then**2) / (now + then) ** 1.5)[:, None]
+        skew = skew * ((now**2 - then**2) / (now + then) ** 1.5)[:, None]
         found: Floats = z - skew * (np.minimum(np.abs(z), FAR) ** 2 - 1) / 6
         return found
 
@@ -125,16 +141,24 @@ def stack(tracks: Sequence[Track]) -> Stack:
         centroids=centroids,
         scores=scores,
         peaks=np.abs(scores * (counts > 0)[:, None]).max(axis=2, initial=0.0),
-        skews=(scores**3 * (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[:, None]).sum(axis=2),
         lower=lower,
         upper=upper,
         rows=counts.sum(axis=1),
-        masses=((counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)) ** 2).sum(axis=1),
+        masses=_masses(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)),
         means=np.array([track.mean for track in tracks], dtype=np.float64),
         units=np.array([track.binning.unit for track in tracks], dtype=np.float64),
         spreads=np.array([_scale(track) for track in tracks], dtype=np.float64),
         effects=np.array([track.effects for track in tracks], dtype=np.float64).reshape(-1, polynomials.DEGREES),
     )
+
+
+def _masses(shares: Floats) -> Floats:
+    """Return the sums of the squared shares, the largest bin taken for the second: what it hides may be one value."""
+    ordered = np.sort(shares, axis=1)
+    if ordered.shape[1] > 1:
+        ordered[:, -1] = ordered[:, -2]
+    found: Floats = (ordered**2).sum(axis=1)
+    return found
 
 
 def _scale(track: Track) -> float:

@@ -38,24 +38,28 @@ def dumps(reference: Reference) -> str:
 def loads(text: str | bytes, source: str = "reference") -> Reference:
     """Return the reference that a text holds; raises ReferenceFileError, which says `source`, for what is none."""
     try:
-        found = json.loads(text)
-    except ValueError as exc:
+        found = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as exc:
         raise ReferenceFileError(f"{source}: no JSON ({exc}), expected a file that a reference was saved in") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ReferenceFileError(f"{source}: no format {FORMAT!r}, expected a file that a reference was saved in")
     version, content = found.get("version"), found.get("reference")
-    if not isinstance(version, int) or version > VERSION:
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ReferenceFileError(f"{source}: found version {version!r}, expected {VERSION}; save the reference again")
+    if version > VERSION:
         raise ReferenceFileError(f"{source}: found version {version!r}, expected {VERSION} at most; update otel-llmon")
     if not isinstance(content, dict) or found.get("hash") != _digest(content):
         raise ReferenceFileError(f"{source}: damaged, its content and its hash differ; save the reference again")
     try:
         return _reference(content)
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ReferenceFileError(f"{source}: incomplete ({exc!r}); save the reference again") from exc
 
 
 def save(reference: Reference, path: Path) -> None:
     """Write a reference beside its place first, and then move it there."""
+    if not path.name or "\0" in str(path):
+        raise ReferenceFileError(f"{str(path)!r}: no name of a file, expected one to write the reference into")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(dumps(reference) + "\n", encoding="utf-8")
@@ -68,9 +72,16 @@ def save(reference: Reference, path: Path) -> None:
 def load(path: Path) -> Reference:
     """Return the reference in a file."""
     try:
-        return loads(path.read_bytes(), str(path))
+        content = path.read_bytes()
     except OSError as exc:
         raise ReferenceFileError(f"{path}: not read, {reason(exc)}") from exc
+    except ValueError as exc:  # a name that no file can have
+        raise ReferenceFileError(f"{str(path)!r}: not read, {exc}") from exc
+    return loads(content, str(path))
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"found {name}, which is none of its numbers")
 
 
 def _digest(content: dict[str, Any]) -> str:

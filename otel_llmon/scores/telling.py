@@ -309,8 +309,11 @@ def _constant(seen: _Seen) -> str:
 def _insufficient(seen: _Seen) -> str:
     rows, effect = min(seen.tally[PRESENT], seen.feature.rows), seen.feature.effect
     whose = "the reference has" if seen.feature.rows <= seen.tally[PRESENT] else "found"
-    depend = f", which count as {rows / effect:.3g} since they depend on each other" if effect > 1.05 else ""
-    return f"{whose} {rows} rows with a value{depend}; {FEWEST} are needed"
+    if effect <= 1.05:
+        return f"{whose} {rows} rows with a value; {FEWEST} are needed"
+    depend = f"which count as {rows / effect:.3g}, since neighbours in the reference are alike"
+    way = "if its rows stood in no order of time, fit it with --unordered (ordered=False)"
+    return f"{whose} {rows} rows with a value, {depend}; {FEWEST} are needed; {way}"
 
 
 _SAID: dict[Verdict, Callable[[_Seen], str]] = {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
+from math import inf
+
+from otel_llmon.errors import LlmonError
 
 
 class Verdict(StrEnum):
@@ -49,6 +52,12 @@ class Verdict(StrEnum):
 
 
 ORDER = tuple(Verdict)
+_CHANCES = ("rate", "table", "correlation")
+"""Limits that are how often something happens by chance."""
+
+
+class LimitsError(LlmonError, ValueError):
+    """A limit is nothing that can be one."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,15 @@ class Limits:
     level: float = 0.02
     missing: float = 0.01
     correlation: float = 0.001
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            most = 1.0 if one.name in _CHANCES else inf
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+                raise LimitsError(f"{one.name}={value!r}: expected a number from 0 to {most:g}")
+            if most == 1 and not value:
+                raise LimitsError(f"{one.name}=0: expected more than 0, or nothing is ever found")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -75,9 +75,9 @@ def fit(reader: Reader, wanted: Wanted, step: Step = nothing, sample: Sample | N
     return census.reference(table)
 
 
-def _fitted(reader: Reader, table: Mapping[str, Column], **options: Any) -> Reference:
+def _fitted(reader: Reader, table: Mapping[str, Column], excluded: tuple[str, ...], **options: Any) -> Reference:
     try:
-        return Reference.fit(table, **options)
+        return replace(Reference.fit(table, **options), excluded=excluded)  # they are no columns here: nobody read them
     except ColumnsError as exc:
         raise ColumnsError(f"{reader.source.name}: {exc}") from exc
 
