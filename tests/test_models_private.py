@@ -48,6 +48,22 @@ def test_no_feature_leaves_unless_asked_for(recorder):
 
 
 @pytest.mark.row("P12")
+@pytest.mark.parametrize(
+    "features",
+    ["SECRET", ["SECRET"], [["SECRET"]], {"age": "SECRET"}, {"age": {"SECRET": 1}}, [{"age": 1}, "SECRET"], {"SECRET"}],
+    ids=str,
+)
+def test_what_is_no_table_is_refused_without_what_it_says(recorder, caplog, features):
+    """Its type says enough."""
+    reference = Reference.fit({"age": np.arange(100.0), "pay": np.arange(100.0)})
+    monitor = ModelMonitor("churn", reference=reference)
+    monitor.log_batch(features, ["yes", "no"])
+    monitor.log(features, "yes")
+    assert "churn" in everything(recorder)
+    assert "found " in caplog.text
+    assert "SECRET" not in everything(recorder) + caplog.text
+
+
 def test_texts_leave_by_their_own_names_only(recorder):
     """All others by True: numbers and moments, and what the reference knows as categories."""
     assert sent(recorder, send_features=True) == {"age": 37, "since": "2026-01-02"}

@@ -341,7 +341,7 @@ class Hostile:
 @pytest.mark.parametrize(
     "table",
     [
-        "SECRET", ["SECRET"], [["SECRET"]], {"a": "SECRET"}, {"a": {"SECRET": 1}}, {"a": Hostile()}, Hostile(),
+        "SECRET", ["SECRET"], [["SECRET"], "SECRET"], {"a": "SECRET"}, {"a": {"SECRET": 1}}, {"a": Hostile()}, Hostile(),
         {"a": [1], "b": [Hostile()] * 2},
     ],
     ids=str,
