@@ -341,8 +341,8 @@ class Hostile:
 @pytest.mark.parametrize(
     "table",
     [
-        "SECRET", ["SECRET"], [["SECRET"], "SECRET"], {"a": "SECRET"}, {"a": {"SECRET": 1}}, {"a": Hostile()}, Hostile(),
-        {"a": [1], "b": [Hostile()] * 2},
+        "SECRET", ["SECRET"], [["SECRET"], "SECRET"], {"a": "SECRET"}, {"a": {"SECRET": 1}}, {"a": Hostile()},
+        Hostile(), {"a": [1], "b": [Hostile()] * 2},
     ],
     ids=str,
 )  # fmt: skip
