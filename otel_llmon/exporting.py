@@ -116,6 +116,8 @@ CROWDED, ROOMY = 0.75, 0.5
 """Shares of a queue that are taken: where somebody waits, and until when."""
 MOMENT = 0.05
 """Seconds for which somebody waits at most."""
+PATIENCE = 1.0
+"""Seconds that a batch may take; while one takes longer, nobody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,9 @@ class Outlet:
     def __init__(self, inner: Any = None, make: Callable[[], Any] | None = None) -> None:
         self._make = make
         self._inner = inner if inner is not None or make is None else make()
-        self._failing = self._stuck = False
-        self.closed = self.last = False
+        self._failing = self.closed = self.last = False
+        self._moved = float("-inf")
+        """When a batch last came, or was dealt with, by the clock that nobody sets."""
         self.pending = 0
         self.lost = 0
         self.reason = ""
@@ -168,12 +171,11 @@ class Outlet:
     def make_room(self) -> None:
         """Wait a moment where its queue is crowded, so that the thread that sends may go on."""
         most = getattr(self.queue, "maxlen", None) or 0
-        if len(self.queue) <= CROWDED * most or self._failing or self._stuck or self.closed:
+        now = time.monotonic()
+        if len(self.queue) <= CROWDED * most or self._failing or self.closed or now - self._moved > PATIENCE:
             return
-        before, deadline = self.sent_at, time.monotonic() + MOMENT
-        while len(self.queue) > ROOMY * most and time.monotonic() < deadline:
+        while len(self.queue) > ROOMY * most and time.monotonic() - now < MOMENT:
             time.sleep(0.001)
-        self._stuck = self.sent_at == before
 
     @property
     def inner(self) -> Any:
@@ -184,7 +186,8 @@ class Outlet:
 
     def renew(self) -> None:
         """Start afresh in a forked child: a connection, or a lock within it, may belong to the parent."""
-        self._failing = self._stuck = self.closed = self.last = False
+        self._failing = self.closed = self.last = False
+        self._moved = float("-inf")
         self.pending = self.lost = 0
         self.sent_at = None
         if self._make is not None:
@@ -200,7 +203,7 @@ class Outlet:
         if self.closed:
             self._fail(count, self.reason or "closed before")
             return False
-        self.pending, began = count, time.thread_time()
+        self.pending, began, self._moved = count, time.thread_time(), time.monotonic()
         try:
             sent = bool(self.inner.export(batch, **options).name == "SUCCESS")
             reason = _words.take()
@@ -208,13 +211,14 @@ class Outlet:
         except Exception as exc:  # an exporter's bug costs its batch, never the thread that exports
             sent, reason = False, _short(f"{type(exc).__name__}: {exc}")
             unfit = not isinstance(exc, OSError)  # older exporters raise what the network or the encoder raised
+        self._moved = time.monotonic()
         _cpu.at(self.signal).add(time.thread_time() - began)
         if unfit and not sent and (halves := self._halves(batch)):
             # one item cannot be encoded: the others need not be lost with it
             halves_sent = [self.hand_over(half, self._count(half), **options) for half in halves]
             return all(halves_sent)
         if sent:
-            self.pending, self.sent_at, self._stuck = 0, time.time(), False
+            self.pending, self.sent_at = 0, time.time()
             _exported.at(self.signal).add(count)
             if self._failing:
                 self._failing = False

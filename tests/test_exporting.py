@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import math
+import threading
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -60,6 +62,45 @@ def test_what_is_sent_and_what_is_lost_is_counted(llmon_recorder, caplog):
         "not sent, trying on with what comes next: the exporter gave no reason",
         "sent again; 4 were lost",
     ]
+
+
+@pytest.fixture
+def crowded(llmon_recorder, monkeypatch):
+    """An exporter whose queue is full, and which has sent a batch just now; whoever waits does so for a minute."""
+    monkeypatch.setattr(exporting, "MOMENT", 60)
+    outlet = SpanExporter(Inner())
+    outlet.queue = collections.deque(range(100), maxlen=100)
+    assert outlet.hand_over([1], 1)
+    return outlet
+
+
+def test_who_comes_faster_than_is_sent_waits_until_there_is_room(crowded):
+    """So that a queue of which half was taken meanwhile drops nothing."""
+    waits = threading.Thread(target=exporting.make_room, args=["traces"])
+    waits.start()
+    while len(crowded.queue) > exporting.ROOMY * 100:
+        assert waits.is_alive()
+        crowded.queue.popleft()
+    waits.join(20)
+    assert not waits.is_alive()
+
+
+@pytest.mark.parametrize("why", ["a batch takes long", "none is sent", "it is closed", "there is room"])
+def test_nobody_waits_where_nothing_gets_on(crowded, monkeypatch, why):
+    """What the queue has no room for is counted instead."""
+    if why == "a batch takes long":
+        monkeypatch.setattr(exporting, "PATIENCE", -1)
+    elif why == "none is sent":
+        crowded.inner.result = OSError("refused")
+        crowded.hand_over([1], 1)
+    elif why == "it is closed":
+        crowded.close()
+    else:
+        crowded.queue = collections.deque(range(70), maxlen=100)
+    waits = threading.Thread(target=exporting.make_room, args=["traces"], daemon=True)
+    waits.start()
+    waits.join(20)
+    assert not waits.is_alive()
 
 
 def test_an_exporter_that_raises_costs_its_batch(llmon_recorder, caplog):
