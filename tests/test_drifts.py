@@ -337,6 +337,18 @@ def test_drift_that_comes_and_goes_is_told_once_each(whole, rng, reference):
     assert not watch.detector.alarm
 
 
+def test_a_window_that_says_nothing_neither_ends_drift_nor_begins_it(whole, rng, reference):
+    """It is as before until a verdict says otherwise."""
+    watch = DriftWatch(reference, "m", window=10)
+    verdicts = []
+    for size, shift in ((400, 0), (10, 0), (400, 1), (10, 0), (400, 1), (10, 0), (400, 0), (10, 0)):
+        watch.add(table(rng, size, income=shift))
+        verdicts.append(watch.last.changed)
+    assert verdicts == [False, None, True, None, True, None, False, None]
+    told = [record.event_name for record in whole.logs()]
+    assert [name for name in told if name != "drift.alarm"] == ["drift.detected", "drift.ended"]
+
+
 def test_the_evidence_is_the_detectors(whole, rng, reference):
     """Over all features without an attribute, and of each that is shown."""
     watch = DriftWatch(reference, "m", window=300)

@@ -178,10 +178,10 @@ class DriftWatch:
         with self._judging:
             while self._waiting:
                 window = self._waiting.popleft()
-                before, self._last = self._last, compare(window, self.limits)
+                self._last = compare(window, self.limits)
                 alarmed = self._detector.alarm
                 alarm = self._detector.add(window) and not alarmed
-                self._report.judged(self, before, self._last, alarm=alarm)
+                self._report.judged(self, self._last, alarm=alarm)
 
     @property
     def last(self) -> Drift | None:

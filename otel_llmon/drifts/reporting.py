@@ -35,6 +35,7 @@ class Report:
         self._shown, self._clock = shown, clock
         self._born = _age(watch.reference.created)
         self._drift: Drift | None = None
+        self._changed = False
         self._change: Change | None = None
         self._detector: Detector | None = None
         """What has watched all windows; it says what it has found when somebody asks, which is rarer than windows."""
@@ -44,15 +45,13 @@ class Report:
         """What is told of the last verdict; None until somebody asks: windows may be many between two collections."""
         self._enter(dict.fromkeys(shown.names, telling.UNJUDGED))
 
-    def judged(self, watch: DriftWatch, before: Drift | None, drift: Drift, *, alarm: bool) -> None:
+    def judged(self, watch: DriftWatch, drift: Drift, *, alarm: bool) -> None:
         """Take over the verdict on a whole window; say that something has changed, or is again as it was."""
         self._detector = detector = watch._detector
         self.verdict(drift)
-        was = bool(before and before.changed)
-        if drift.changed and not was:
-            event(DRIFT_DETECTED.name, self._fields(drift))
-        elif was and drift.changed is False:
-            event(DRIFT_ENDED.name, self._fields(drift))
+        if drift.changed is not None and drift.changed is not self._changed:  # a window that says nothing ends nothing
+            self._changed = drift.changed
+            event((DRIFT_DETECTED if drift.changed else DRIFT_ENDED).name, self._fields(drift))
         if alarm:
             event(DRIFT_ALARM.name, self._fields(drift) | {"windows": detector.windows})
 
