@@ -79,7 +79,7 @@ def main() -> None:
     for day in range(1, DAYS + 1):
         watch.add(applications(day))
         print(f"day {day:2}: {told(watch)}")
-        listening = listening and handle.flush()  # a point for every day, however short it is here
+        listening = listening and handle.flush() and not handle.lost()  # a point for every day, however short here
         time.sleep(0.2)
     watch.check()
     print(f"\n{__doc__[__doc__.index('Look at:') :].strip()}")
