@@ -88,8 +88,8 @@ def test_a_collector_that_keeps_silent_is_the_hop(servers):
 
 def test_tail_sampling_keeps_doctors_trace_and_asks_for_patience(servers):
     """Of others' traces none is kept here; doctor's is, once it is decided on."""
-    patient = servers(extras=("redaction", "tail-sampling"), LLMON_TAIL_WAIT="8s", LLMON_TAIL_PERCENT="0")
-    early = examine(patient.environ, wait=3)
+    patient = servers(extras=("redaction", "tail-sampling"), LLMON_TAIL_WAIT="20s", LLMON_TAIL_PERCENT="0")
+    early = examine(patient.environ, wait=10)
     assert failed(early) == {"trace"}
     assert said(early, "trace").endswith("tail sampling has not decided")
-    assert examine(patient.environ, wait=20).ok
+    assert examine(patient.environ, wait=40).ok
