@@ -90,7 +90,7 @@ def test_a_batch_is_looked_at_by_its_hooks(stack, program):
     found = until(lambda: len(seen := stack.jaeger.find("batches", operation="score", **between)) == 2 and seen)
     verdicts = {}
     for each in found:
-        trace = stack.jaeger.trace(each.trace_id)
+        trace = until(lambda which=each.trace_id: len((seen := stack.jaeger.trace(which)).spans) == 3 and seen)
         [score], [drift], [quality] = (trace.named(name) for name in ("score", "drift check", "quality check"))
         assert drift.parent_id == quality.parent_id == score.span_id
         assert score.attributes["llmon.items.score"] == 3000
