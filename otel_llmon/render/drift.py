@@ -92,10 +92,11 @@ class Fleet:
         """Return the selector of a recorded series: of this reference alone, there may be rules for others."""
         return f'{self.name(what)}{{{promql.label(REFERENCE)}="{self.reference}"{where and "," + where}}}'
 
-    def _grown(self, row: Metric, by: tuple[str, ...], way: str = "") -> str:
+    def _grown(self, row: Metric, by: tuple[str, ...], **more: str) -> str:
         """Return by how much a counter has grown over all processes."""
-        where = {REFERENCE: f'="{self.reference}"'} | ({DIRECTION: f'="{way}"'} if way else {})
-        return promql.total(f"increase({promql.select(row, where=where)}[{self.window}])", by)
+        where = {REFERENCE: self.reference, **more}
+        selector = promql.select(row, where={name: f'="{value}"' for name, value in where.items()})
+        return promql.total(f"increase({selector}[{self.window}])", by)
 
     def _constant(self, row: Metric, by: tuple[str, ...]) -> str:
         """Return what any process has told of the reference, now and then."""
@@ -153,15 +154,20 @@ class Fleet:
         yield "feature psi", promql.total(f"({now} - {at} {then}) * ln({now} / {at} {then})", FEATURES)
         step = self._constant(rows.REFERENCE_STEP, BINS[3:])
         yield "feature binned_distance", promql.total(f"{apart} * {at} {step}", FEATURES)
-        up, down = (self._grown(rows.BIN_SHIFT, FEATURES, way) for way in ("up", "down"))
+        up, down = (self._grown(rows.BIN_SHIFT, FEATURES, **{DIRECTION: way}) for way in ("up", "down"))
         yield "feature shift", f"({up} - {down}) / {self._some()}"
         binned, moved = self.get("feature binned_distance"), f"abs({self.get('feature shift')})"
         yield "feature wasserstein", f"({binned} >= {moved}) or {moved} or {binned}"
 
     def _scored(self) -> Iterator[tuple[str, str]]:
-        """Yield the means of the scores, and by how many deviations of chance they differ from the reference's, 0."""
+        """Yield the means of the scores, and by how many deviations of chance they differ from the reference's, 0.
+
+        Scores and their rows are asked for at once: a sample that arrives between two rules would be in one of both,
+        and a mean is a small difference of large numbers.
+        """
         lowest = self._constant(rows.REFERENCE_LOWEST, METHODS[3:])
-        mean = f"{self._grown(rows.BIN_SCORE, METHODS)} / {on(*FEATURES)} {self._some()}"
+        scored = self._grown(rows.BIN_ROWS, FEATURES, **{BIN_NEXT: ""})
+        mean = f"{self._grown(rows.BIN_SCORE, METHODS)} / {on(*FEATURES)} ({scored} > 0)"
         yield "feature score", f"{mean} + {on(REFERENCE, FEATURE, METHOD)} {lowest}"
         yield "feature z", f"{self.get('feature score')} / {on(*FEATURES)} sqrt({self.get('feature chance')})"
 

@@ -176,6 +176,7 @@ def test_processes_are_one_fleet_by_the_generated_rules(servers, program, tmp_pa
     alerts = {(alert.labels["alertname"], alert.labels.get("llmon_model")) for alert in stack.prometheus.alerts()}
     assert {("LlmonDriftKs", "moved"), ("LlmonDriftPsi", "moved"), ("LlmonDriftScore", "moved")} <= alerts
     assert not [name for name, model in alerts if model == "calm"]
+    assert not list(stack.prometheus.query('last_over_time(ALERTS{llmon_model="calm"}[3m])'))  # nor has there been one
 
 
 def _replicas(*names, **how):
