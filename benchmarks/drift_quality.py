@@ -28,6 +28,7 @@ from rich.table import Table
 
 from benchmarks import drift_simulations as simulations
 from benchmarks.drift_simulations import CATEGORICAL, CELLS, FACTS, NUMERIC, ODD, SHIFTS, Found, plain
+from otel_llmon.render.drift import WINDOWS
 from otel_llmon.scores.drift import compare
 from otel_llmon.scores.profile import Profile, Reference
 
@@ -117,6 +118,20 @@ def show_autocorrelated(found: Mapping[str, Found]) -> Iterator[Table]:
     yield shown
 
 
+def show_fleet(found: Mapping[str, Found]) -> Iterator[Table]:
+    """Yield the table of a fleet's alerts."""
+    shown = Table(title="alerts of the fleet's rules with nothing changed, each series with rules of its own")
+    for name in ("rows of reference, fleet", "series", "KS", "PSI", "scores", "promised, all together"):
+        shown.add_column(name, justify="right")
+    for before, rows in simulations.FLEETS:
+        jobs = [one for name, one in found.items() if name.startswith(f"{before} {rows} #")]
+        if jobs:
+            sums = {name: sum(job[name] for job in jobs) for name in ("series", "KS", "PSI", "scores")}
+            cells = (f"{number:,.0f}" for number in sums.values())
+            shown.add_row(f"{before:,}, {rows:,}", *cells, f"{sums['series'] / WINDOWS:.1f}")
+    yield shown
+
+
 def show_cost(found: Mapping[str, Found]) -> Iterator[Table]:
     """Yield the table of costs."""
     shown = Table(
@@ -160,6 +175,7 @@ PARTS = {
     "correlation": (simulations.correlation, show_correlation),
     "autocorrelated": (simulations.autocorrelated, show_autocorrelated),
     "continuous": (simulations.continuous, show_continuous),
+    "fleet": (simulations.fleet, show_fleet),
     "odd": (lambda **_: (), show_odd),
     "cost": (simulations.cost, show_cost),
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from otel_llmon.render.drift import TESTS, WINDOWS, Floors
+from otel_llmon.scores.dense import Dense, Sums, Tally, dense
 from otel_llmon.scores.drift import Limits, compare
 from otel_llmon.scores.exact import Sample
 from otel_llmon.scores.profile import Profile, Reference
@@ -234,6 +237,46 @@ def _series(rng: Rng, rho: float, rows: int, features: int) -> Any:
     for row in range(1, rows):
         steps[row] += rho * steps[row - 1]
     return steps
+
+
+# what the rules of a fleet say
+
+
+FLEETS = ((100, 200), (100, 5_000), (200, 200), (200, 5_000), (1_000, 200), (1_000, 1_000), (5_000, 500))
+
+
+def fleet(*, quick: bool) -> Iterator[Job]:
+    """Yield tables of which nothing has changed, and how many alerts the rules of one series raise on each."""
+    for before, rows in FLEETS:
+        for number in range(1 if quick else 20):
+            yield Job(f"{before} {rows} #{number}", lambda rng, b=before, r=rows: _alerts(rng, b, r))
+
+
+def _alerts(rng: Rng, before: int, rows: int) -> Found:
+    shares = shares_of(rng)
+    reference = Reference.fit(table(rng, before, shares), ordered=False, correlation=False)
+    tally = Tally.of(Profile.of(table(rng, rows, shares), reference))
+    found = [_alerting(one, one.sums(tally)) for one in dense(reference)]
+    return dict(zip(("KS", "PSI", "scores"), np.sum(found, axis=0).tolist(), strict=True)) | {"series": len(found)}
+
+
+def _alerting(one: Dense, sums: Sums) -> tuple[bool, bool, bool]:
+    """Return what the generated rules say: the same arithmetic, which tests hold against Prometheus' own."""
+    floors, rare, bins = Floors(), 1 / (WINDOWS * TESTS), len(one.ends)
+    rows, before = sums.rows[-1], one.rows[-1]
+    chance = (1 / rows + 1 / before) * one.effect
+    ks = np.abs(sums.rows / rows - one.rows / before).max()
+    now, then = ((np.diff(up_to, prepend=0) + 0.5) / (up_to[-1] + bins / 2) for up_to in (sums.rows, one.rows))
+    psi = float(((now - then) * np.log(now / then)).sum())
+    freedom = bins - 1
+    far = NormalDist().inv_cdf(1 - rare) * (2 / (9 * freedom)) ** 0.5
+    score = np.abs(sums.scores / rows + one.lowest)
+    least = NormalDist().inv_cdf(1 - rare / 2) ** 2 + 2 / 3 * np.log(2 / rare) * score * one.reach
+    return (
+        bool(ks > max((np.log(2 / rare) / 2 * chance) ** 0.5, floors.ks)),
+        psi > chance * freedom * max((1 - 2 / (9 * freedom) + far) ** 3, 1 + floors.psi / (chance * freedom)),
+        bool(((score**2 > chance * least) & (score > floors.score)).any()),
+    )
 
 
 # cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ from otel_llmon.viewer import Viewer
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what only a person asks for."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the files that tests compare with")
+
+
+def pytest_configure() -> None:
+    """Let programs of the tests be interrupted: one started in a shell's background would have them ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

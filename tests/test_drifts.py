@@ -519,7 +519,7 @@ def test_constants_are_told_at_first_and_then_now_and_then(reference):
         told.append(bool(ledger.constants(rows.REFERENCE_ROWS)))
     assert told == [True, True, False, False] + [True, False, False, False] * 2
     clock.now = 240.0
-    assert [len(ledger.constants(row)) for row in bins.CONSTANTS] == [88, 81, 16, 4]
+    assert [len(ledger.constants(row)) for row in bins.CONSTANTS] == [88, 81, 16, 16, 4]
 
 
 def test_many_features_keep_fewer_bins_and_very_many_are_cut(rng):

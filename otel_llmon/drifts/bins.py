@@ -22,7 +22,13 @@ from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import drift as rows
 
 COUNTS = (rows.BIN_ROWS, rows.BIN_SCORE, rows.BIN_SHIFT)
-CONSTANTS = (rows.REFERENCE_ROWS, rows.REFERENCE_STEP, rows.REFERENCE_LOWEST, rows.REFERENCE_EFFECT)
+CONSTANTS = (
+    rows.REFERENCE_ROWS,
+    rows.REFERENCE_STEP,
+    rows.REFERENCE_LOWEST,
+    rows.REFERENCE_REACH,
+    rows.REFERENCE_EFFECT,
+)
 BEGINNING, OFTEN, TURN = 120.0, 60.0, 4
 """Seconds in which constants are told at every collection, and afterwards in one of so many stretches of so many
 seconds: they are twice as many series as the counts, and never change."""
@@ -114,7 +120,8 @@ def _constants(one: Dense, facts: Attributes) -> Iterator[Reading]:
     alone = [{name: value for name, value in each.items() if name != key.BIN_NEXT} for each in bins]
     yield from map(_told, [rows.REFERENCE_ROWS] * len(bins), one.rows.tolist(), bins)
     yield from map(_told, [rows.REFERENCE_STEP] * len(one.steps), one.steps.tolist(), alone)
-    yield from map(_told, [rows.REFERENCE_LOWEST] * len(one.lowest), one.lowest.tolist(), keys[rows.BIN_SCORE.name])
+    for row, numbers in ((rows.REFERENCE_LOWEST, one.lowest), (rows.REFERENCE_REACH, one.reach)):
+        yield from map(_told, [row] * len(numbers), numbers.tolist(), keys[rows.BIN_SCORE.name])
     yield Reading(rows.REFERENCE_EFFECT, one.effect, {**facts, key.FEATURE: values.text(one.name)})
 
 

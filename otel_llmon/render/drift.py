@@ -185,7 +185,7 @@ class Fleet:
         matters = f"{psi} - {chance} * {freedom} > {self.floors.psi:g}"
         yield self._alert("Psi", "PSI", f"{psi} > {rare} and {matters} and {enough}")
         by = ", ".join(map(promql.label, FEATURES))
-        sure = f"abs({self.get('feature z')}) > {NormalDist().inv_cdf(1 - self._rare / 2):.4f}"
+        sure = f"{self.get('feature z')} ^ 2 > {self._chance_of(score)}"
         method = f"{{{{ $labels.{promql.label(METHOD)} }}}}"
         yield self._alert("Score", method, f"abs({score}) > {self.floors.score:g} and {sure} and on ({by}) {enough}")
         total = promql.select(rows.BIN_ROWS, where={BIN_NEXT: '=""'})
@@ -206,6 +206,15 @@ class Fleet:
             f"A process of model {{{{ $labels.{promql.label(MODEL)} }}}} sees drift",
             "Its own evidence is beyond what chance brings, whatever all processes together show.",
         )
+
+    def _chance_of(self, score: str) -> str:
+        """Return the square that z has to exceed, with Bernstein's term for sums of few rows that say much each.
+
+        Of those a mean is not as good as normal that far out, and the reference has seen less than there is.
+        """
+        reach = f"{on(REFERENCE, FEATURE, METHOD)} {self._constant(rows.REFERENCE_REACH, METHODS[3:])}"
+        square, term = NormalDist().inv_cdf(1 - self._rare / 2) ** 2, 2 / 3 * math.log(2 / self._rare)
+        return f"{square:.4f} + {term:.4f} * abs({score}) * {reach}"
 
     def _alert(self, name: str, method: str, expr: str) -> Rule:
         feature, model, reference = (f"{{{{ $labels.{promql.label(each)} }}}}" for each in (FEATURE, MODEL, REFERENCE))

@@ -82,6 +82,12 @@ class Dense:
         found: Floats = self.scores.min(axis=1)
         return found
 
+    @property
+    def reach(self) -> Floats:
+        """Return how far from 0 a bin's word may lie, of each score."""
+        found: Floats = np.abs(self.scores).max(axis=1)
+        return found
+
     def sums(self, tally: Tally) -> Sums:
         """Return what rows add up to."""
         shift = 0.0

@@ -147,6 +147,15 @@ REFERENCE_LOWEST = Metric(
     cap=1900,
     shards=4,
 )
+REFERENCE_REACH = Metric(
+    "llmon.drift.reference.reach",
+    "gauge",
+    "{score}",
+    "How far from 0 a bin's word of a score may lie.",
+    (REFERENCE, FEATURE, METHOD),
+    cap=1900,
+    shards=4,
+)
 REFERENCE_EFFECT = Metric(
     "llmon.drift.reference.effect",
     "gauge",

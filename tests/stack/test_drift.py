@@ -13,7 +13,7 @@ from servers import until
 
 from otel_llmon.render.drift import rules_file
 from otel_llmon.scores import distances, polynomials
-from otel_llmon.scores.dense import dense
+from otel_llmon.scores.dense import Tally, dense
 from otel_llmon.scores.profile import Profile, Reference
 from otel_llmon.stack import native
 
@@ -294,6 +294,7 @@ def test_the_rules_say_what_can_be_worked_out_by_hand(tmp_path):
         series("bin_shift_total", 'llmon_direction="down"', "0+3x90"),
         series("bin_score_total", 'llmon_method="location"', "0+180x90"),
         series("reference_lowest", 'llmon_method="location"', "-1.25x90", constants),
+        series("reference_reach", 'llmon_method="location"', "4x90", constants),
     ]
     n, total = 120 * 60, 4000
     now, then = (np.array(counts, dtype=float) for counts in ([20 * 60, 60 * 60, 40 * 60], [1000, 2000, 1000]))
@@ -314,7 +315,49 @@ def test_the_rules_say_what_can_be_worked_out_by_hand(tmp_path):
     ]
     asked.append("count(feature:llmon_drift_rows:increase1h)")
     asked += [f'count(ALERTS{{alertname="LlmonDrift{name}"}})' for name in ("Score", "MixedReferences")]
-    (tmp_path / "rules.yml").write_text(rules_file(reference, 1))
+    _play(tmp_path, rules_file(reference, 1), given, asked)
+
+
+def test_chance_beside_a_small_reference_alerts_nobody(tmp_path):
+    """A reference of a hundred rows has seen few of the tails: means that lie too far out for a normal one do not."""
+    rng = np.random.default_rng(4)
+    names = [f"f{number}" for number in range(60)]
+    reference = Reference.fit({name: rng.poisson(3, 100).astype(float) for name in names}, correlation=False)
+    columns = {name: rng.poisson(5 if name == "f0" else 3, 4000).astype(float) for name in names}
+    tally = Tally.of(Profile.of(columns, reference))
+    given, far = [], 0
+    for one in dense(reference):
+        of = f'llmon_reference="{reference.hash}",llmon_feature="{one.name}"'
+        sums = one.sums(tally)
+        z = (sums.scores / 4000 + one.lowest) / np.sqrt((1 / 4000 + 1 / 100) * one.effect)
+        far += one.name != "f0" and bool((abs(z) > 4.3).any())
+        ends = [f'llmon_bin="{n:02d}",llmon_bin_next="{n + 1:02d}"' for n in range(len(one.ends) - 1)]
+        ends.append(f'llmon_bin="{len(ends):02d}"')
+        methods = [f'llmon_method="{method}"' for method in polynomials.NAMES]
+        for row, places, numbers in (
+            ("bin_rows_total", ends, sums.rows),
+            ("bin_score_total", methods, sums.scores),
+            ("reference_rows", ends, one.rows),
+            ("reference_step", [end.split(",")[0] for end in ends[1:]], one.steps),
+            ("reference_lowest", methods, one.lowest),
+            ("reference_reach", methods, one.reach),
+            ("reference_effect", [""], [one.effect]),
+        ):
+            grows = row.endswith("_total")
+            for place, number in zip(places, numbers, strict=True):
+                values = f"0+{float(number) / 60!r}x90" if grows else f"{float(number)!r}x90"
+                given.append({"series": f"llmon_drift_{row}{{{of}{place and ','}{place}}}", "values": values})
+    assert far
+    asked = [
+        'count(count by (llmon_feature) (ALERTS{llmon_feature!=""}))',
+        'count(ALERTS{alertname="LlmonDriftScore",llmon_feature="f0",llmon_method="location"})',
+    ]
+    _play(tmp_path, rules_file(reference.hash, 1), given, asked)
+
+
+def _play(folder, rules, given, asked):
+    """Have promtool play series for an hour and more: every expression that is asked is 1 then."""
+    (folder / "rules.yml").write_text(rules)
     case = {
         "interval": "1m",
         "input_series": given,
@@ -323,10 +366,10 @@ def test_the_rules_say_what_can_be_worked_out_by_hand(tmp_path):
         ],
     }
     cases = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [case]}
-    (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases))
+    (folder / "cases.yml").write_text(yaml.safe_dump(cases))
     promtool = native.binaries()["prometheus"].with_name("promtool")
     done = subprocess.run(
-        [promtool, "test", "rules", tmp_path / "cases.yml"], capture_output=True, text=True, check=False
+        [promtool, "test", "rules", folder / "cases.yml"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
