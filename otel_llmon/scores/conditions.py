@@ -21,17 +21,21 @@ Odd = tuple[list[Verdict], tuple[str, ...]]
 
 
 class Rows(NamedTuple):
-    """The rows of one feature by what became of them, whether they are enough, and whether too many are missing."""
+    """The rows of one feature by what became of them, and whether they are enough.
+
+    `apart` says that chance does not explain how many are missing, `missing` that they are enough more or fewer.
+    """
 
     tally: list[int]
     enough: bool
+    apart: bool
     missing: bool
 
 
 def conditions(profile: Profile, enough: Flags, limits: Limits) -> list[Odd]:
     """Return what is odd about each feature; `enough` says which of them have rows enough."""
-    missing = _missing(profile, limits).tolist()
-    rows = zip(profile.tallies.tolist(), enough.tolist(), missing, strict=True)
+    apart, missing = _missing(profile, limits)
+    rows = zip(profile.tallies.tolist(), enough.tolist(), apart.tolist(), missing.tolist(), strict=True)
     return [_odd(profile, place, Rows(*found), limits) for place, found in enumerate(rows)]
 
 
@@ -48,7 +52,7 @@ def _odd(profile: Profile, place: int, rows: Rows, limits: Limits) -> Odd:
     found = []
     if tally[REFUSED]:
         found.append(Verdict.WRONG_TYPE)
-    if tally[MISSING] == there >= FEWEST and feature.rows:
+    if rows.apart and tally[MISSING] == there >= FEWEST and feature.rows:
         found.append(Verdict.ALL_MISSING)
     if _infinite(feature, tally[ABOVE] + tally[BELOW], there, limits):
         found.append(Verdict.INFINITE)
@@ -63,8 +67,8 @@ def _odd(profile: Profile, place: int, rows: Rows, limits: Limits) -> Odd:
     return found, new
 
 
-def _missing(profile: Profile, limits: Limits) -> Flags:
-    """Return for which features the share of missing rows is neither chance nor small."""
+def _missing(profile: Profile, limits: Limits) -> tuple[Flags, Flags]:
+    """Return for which features the share of missing rows is not chance, and for which it is not small either."""
     tally, features = profile.tallies, profile.reference.features
     rows = tally[:, [PRESENT, MISSING, ABOVE, BELOW, ABSENT]].sum(axis=1).astype(np.float64)
     missing = tally[:, [MISSING, ABSENT]].sum(axis=1).astype(np.float64)
@@ -73,9 +77,9 @@ def _missing(profile: Profile, limits: Limits) -> Flags:
     effect = np.array([feature.missing_effect for feature in features], dtype=np.float64)
     some = np.maximum(rows, 1.0)
     p = significance.shares(missing / effect, some / effect, before / effect, total / effect)
-    apart = np.abs(missing / some - before / total) >= limits.missing
-    found: Flags = significance.discoveries(p, limits.rate, limits.table) & apart & (rows / effect >= FEWEST)
-    return found
+    apart = significance.discoveries(p, limits.rate, limits.table)
+    far = np.abs(missing / some - before / total) >= limits.missing
+    return apart, apart & far & (rows / effect >= FEWEST)
 
 
 def _infinite(feature: Feature, count: int, rows: int, limits: Limits) -> bool:

@@ -72,11 +72,11 @@ def unseen(feature: Feature) -> Usual:
 
 
 def outside(feature: Feature, low: float, high: float) -> Usual:
-    """Return how often a feature was outside of some limits, as far as its bins tell."""
+    """Return how often a feature was outside of some limits at most: of a bin that reaches beyond, all may have been."""
     track = feature.tracks[0]
-    centres = np.array(track.centroids)
-    counts = np.array(track.counts, dtype=np.float64)
-    return Usual(float(counts[(centres < low) | (centres > high)].sum()), feature.rows, feature.effect)
+    edges = track.binning.edges
+    beyond = (np.append(track.low, edges) < low) | (np.append(edges, track.high) > high)
+    return Usual(float(np.array(track.counts)[beyond].sum()), feature.rows, feature.effect)
 
 
 def limits(feature: Feature, beyond: float) -> tuple[float, float] | None:
