@@ -252,6 +252,22 @@ def test_every_verdict_is_met_in_these_tests():
     assert set(ODD) == {found.value for found in Verdict}
 
 
+def test_no_value_at_all_is_a_change_only_where_chance_does_not_explain_it():
+    """Of a column that has one row in fifty most windows have few, and many have none."""
+    rng = np.random.default_rng(3)
+
+    def sparse(rows):
+        return {f"s{n}": np.where(rng.random(rows) < 0.98, np.nan, rng.normal(size=rows)) for n in range(40)}
+
+    reference = Reference.fit(sparse(1000), ordered=False)
+    windows = [compare(Profile.of(sparse(100), reference)).features for _ in range(5)]
+    verdicts = {feature.verdict for window in windows for feature in window.values()}
+    assert verdicts == {Verdict.INSUFFICIENT}
+    gone = compare(Profile.of(sparse(3000) | {"s0": np.full(3000, np.nan)}, reference)).features
+    assert gone["s0"].verdict is Verdict.ALL_MISSING
+    assert not any(gone[name].changed for name in gone if name != "s0")
+
+
 def test_one_missing_value_changes_nothing():
     """The result is that of the window without it."""
     values = window()["n0"]

@@ -252,6 +252,31 @@ def test_each_oddity_is_its_own_finding(table, expected):
     assert not found.healthy
 
 
+def test_a_long_tail_is_no_crowd_of_outliers():
+    """How many were beyond a limit is known of whole bins only: of one that the limit divides all may have been."""
+    rng = np.random.default_rng(8)
+    names = [f"c{n}" for n in range(40)]
+    checks = Checks(Reference.fit({name: rng.standard_cauchy(50_000) for name in names}, ordered=False))
+    found = checks.report(checks.count({name: rng.standard_cauchy(1000) for name in names})).violations
+    assert not [each for each in found if each.kind == "outliers"]
+    many = {name: rng.standard_cauchy(1000) for name in names} | {"c0": np.where(np.arange(1000) < 500, 900.0, 0)}
+    assert [each.feature for each in checks.report(checks.count(many)).violations if each.kind == "outliers"] == ["c0"]
+
+
+def test_rows_that_follow_each_other_are_few_beside_a_small_reference_too():
+    """A hundred of them have seen a small part of the range."""
+    rng = np.random.default_rng(5)
+
+    def walk(rows, columns=16):
+        steps = rng.normal(size=(rows, columns)) * 0.19**0.5
+        for row in range(1, rows):
+            steps[row] += 0.9 * steps[row - 1]
+        return {f"w{n}": steps[:, n] for n in range(columns)}
+
+    checks = Checks(Reference.fit(walk(100)))
+    assert not [each for _ in range(4) for each in checks.report(checks.count(walk(1000))).violations]
+
+
 def test_one_level_is_constant_where_chance_does_not_explain_it():
     """In parts or as a whole; of a level that nearly all rows had, and in few rows, it is none."""
     rng = np.random.default_rng(0)

@@ -6,9 +6,9 @@ import numpy as np
 
 from otel_llmon.scores.columns import Floats
 
-FEWEST = 200
+FEWEST = 50
 """Rows below which nothing is said of their order."""
-CHUNKS = 64
+CHUNKS = 25
 """Chunks from which a variance is worth comparing."""
 
 

@@ -72,7 +72,7 @@ def unseen(feature: Feature) -> Usual:
 
 
 def outside(feature: Feature, low: float, high: float) -> Usual:
-    """Return how often a feature was outside of some limits at most: of a bin that reaches beyond, all may have been."""
+    """Return how often a feature was outside of some limits at most: a bin that reaches beyond may lie there whole."""
     track = feature.tracks[0]
     edges = track.binning.edges
     beyond = (np.append(track.low, edges) < low) | (np.append(edges, track.high) > high)
