@@ -151,9 +151,15 @@ def test_the_transformers_trainer(recorder, run, torch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("accumulate", "drop", "epoch"), [(1, False, 26), (2, False, 26), (3, False, 26), (2, True, 24)]
+    ("given", "epoch"),
+    [
+        ({}, 26),
+        ({"gradient_accumulation_steps": 2}, 26),
+        ({"gradient_accumulation_steps": 3}, 26),
+        ({"dataloader_drop_last": True}, 24),
+    ],
 )
-def test_a_trainer_s_samples_are_those_of_its_batches(recorder, run, torch, tmp_path, accumulate, drop, epoch):
+def test_a_trainer_s_samples_are_those_of_its_batches(recorder, run, torch, tmp_path, given, epoch):  # noqa: PLR0917
     """The last batch of an epoch holds fewer, and the last step fewer batches; what is dropped does not count."""
     transformers = pytest.importorskip("transformers")
     from otel_llmon.adapters.transformers import callback
@@ -162,12 +168,11 @@ def test_a_trainer_s_samples_are_those_of_its_batches(recorder, run, torch, tmp_
         output_dir=str(tmp_path),
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=BATCH,
-        gradient_accumulation_steps=accumulate,
-        dataloader_drop_last=drop,
         save_strategy="no",
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
+        **given,
     )
     model = small_bert(transformers)
     transformers.Trainer(model, settings, train_dataset=sentences(UNEVEN), callbacks=[callback(run)]).train()

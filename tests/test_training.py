@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import signal
@@ -463,7 +464,7 @@ def counted(sink):
 def job(program):
     """A function that runs a program under `llmon run --job other`."""
 
-    def run(command, *arguments):
+    def run(command, *arguments, **options):
         return subprocess.run(
             [str(BIN / "llmon"), "run", "--job", "other", "--", *command, *arguments],
             check=False,
@@ -472,6 +473,7 @@ def job(program):
             capture_output=True,
             text=True,
             timeout=60,
+            **options,
         )
 
     return run
@@ -495,6 +497,32 @@ def test_a_job_is_counted_once_however_it_ends(job, program, sink, how, end):
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr or how == "raise"
     assert counted(sink) == [("finetune", outcome)]
+
+
+FORGOTTEN = """
+    import os, signal
+    import otel_llmon as llmon
+
+    worker = os.fork()
+    if not worker:
+        with llmon.training("finetune"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
+"""
+
+
+def adopt():
+    """Get the orphans of this process' children, as a container's first process does."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_killed_worker_that_nobody_waited_for_is_counted(job, program, sink):
+    """It is dead, though the system's table still has it."""
+    done = job(["python", str(program.write("job.py", FORGOTTEN))], preexec_fn=adopt)
+    assert done.returncode == 0, done.stderr
+    assert counted(sink) == [("finetune", "failure")]
 
 
 def test_a_killed_job_s_event_is_in_its_trace(job, program, sink):
