@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def _last_batch_size(args: Any, state: Any, loader: Any) -> int:
     """Return how many samples an epoch's last batch holds; several processes fill up theirs."""
     full = _batch_size(args, state)
     sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    if args.dataloader_drop_last or args.world_size > 1 or not hasattr(sampler, "__len__"):
+    if args.dataloader_drop_last or args.world_size > 1 or not isinstance(sampler, Sized):
         return full
     return len(sampler) % full or full
 
