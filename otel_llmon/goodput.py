@@ -30,8 +30,9 @@ class Goodput:
         now = clock()
         if self._kind is not None:
             kind = self._instead(kind)
-        before, self.cut = self.cut, now
-        if now > before:  # a clock may have been set back
+        before = self.cut
+        if now > before:  # else another thread has cut since this one looked at the clock
+            self.cut = now
             _time.at(*self._key, kind).add(now - before)
         return now
 

@@ -14,7 +14,7 @@ from otel_llmon.carrying import continued, inject
 from otel_llmon.events import event
 from otel_llmon.goodput import CHECKPOINT, OTHER, PRODUCTIVE, Goodput, Productive
 from otel_llmon.metering import values
-from otel_llmon.metering.cells import LARGEST
+from otel_llmon.metering.cells import LARGEST, CountSeries
 from otel_llmon.outcomes import CANCELLATION, FAILURE, SUCCESS, outcome
 from otel_llmon.phases import phase
 from otel_llmon.pipelines import pipeline
@@ -99,6 +99,8 @@ class Training:
         lane = quantities.lane(self._key, split)
         if lane.kind is PRODUCTIVE:
             self.steps += 1
+            if (epoch := self._around) is not None:  # another thread may end it
+                epoch.pass_through(samples, tokens)
         now = self._time.spend(lane.kind)
         lane.steps.add(1)
         if samples is not None:
@@ -189,7 +191,7 @@ class Training:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
-        self._depth -= 1
+        self._depth = max(self._depth - 1, 0)
         if not self._depth:
             if self._around is not None:
                 self._around.__exit__(kind, error, trace_back)
@@ -225,7 +227,9 @@ class Training:
 class Epoch:
     """An epoch between `__enter__` and `__exit__`: a phase named `epoch`, and events with what it came to."""
 
-    __slots__ = ("_before", "_number", "_phase", "_run", "_started")
+    __slots__ = ("_number", "_phase", "_run", "_samples", "_started", "_tokens")
+    _samples: CountSeries
+    _tokens: CountSeries
 
     def __init__(self, run: Training, number: float | None) -> None:
         self._run = run
@@ -240,6 +244,7 @@ class Epoch:
         if run._around is not None:
             telemetry.warn_once("training %r: an epoch begins in another one, which ends here", run._key[0])
             run._around.__exit__(None, None, None)
+        self._samples, self._tokens = CountSeries({}, _counted), CountSeries({}, _counted)
         run._around = self
         run.epoch_number = self._numbered()
         _epoch.at(*run._key).set(run.epoch_number)
@@ -247,7 +252,6 @@ class Epoch:
         self._phase.__enter__()
         run._values.settle()
         run._values.last.clear()
-        self._before = _passed(run)
         self._started = run._time.spend(OTHER)
         return self
 
@@ -263,6 +267,13 @@ class Epoch:
         if error is None:
             self._tell(seconds)
         self._phase.__exit__(kind, error, trace_back)
+
+    def pass_through(self, samples: float | None, tokens: float | None) -> None:
+        """Count what a step went through; other runs of this name count what theirs do."""
+        if samples is not None:
+            self._samples.add(samples)
+        if tokens is not None:
+            self._tokens.add(tokens)
 
     def _numbered(self) -> float:
         if self._number is not None:
@@ -281,7 +292,7 @@ class Epoch:
             known = {what: value for (part, what), value in run._values.last.items() if part == split}
             facts = run.facts() | {"split": split, "duration": seconds} | known
             if split == TRAIN:
-                facts |= {what: (number - self._before[what]) or None for what, number in _passed(run).items()}
+                facts |= {"samples": self._samples.read() or None, "tokens": self._tokens.read() or None}
                 self._phase.set({row.name: known[what] for what, row in _on_spans.items() if what in known})
             event("training.epoch", facts)
 
@@ -330,10 +341,10 @@ def died(name: str, model: str | None, how: str, reason: str, headers: Mapping[s
             event("training.failed", facts, "error" if how == FAILURE else "warning")
 
 
-def _passed(run: Training) -> dict[str, float]:
-    """Return what all steps went through so far."""
-    lane = quantities.lane(run._key, TRAIN)
-    return {"samples": lane.samples.read() or 0, "tokens": lane.tokens.read() or 0}
+def _counted(value: Any) -> float | None:
+    """Return the number in a value; what is none the metric has refused."""
+    number = values.number(value)
+    return number if number is not None and 0 <= number <= LARGEST else None
 
 
 def _settle(*, last: bool) -> None:

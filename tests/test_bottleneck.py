@@ -131,6 +131,19 @@ def test_a_phase_is_held_up_by_what_takes_most_of_its_time(evidence, expected):
     assert found.why
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_what_is_no_finite_number_was_not_measured(odd):
+    """It allows no verdict, and is not said."""
+    assert bottleneck.verdict(Evidence(10, cpu=odd)) == bottleneck.verdict(Evidence(10))
+    assert bottleneck.verdict(Evidence(10, cpu=9, gpu=odd)) == bottleneck.verdict(Evidence(10, cpu=9))
+
+
+def test_time_that_is_no_number_allows_no_verdict():
+    """Nor any share of it."""
+    found = bottleneck.verdict(Evidence(math.nan, cpu=1))
+    assert (found.verdict, found.shares) == ("insufficient", {})
+
+
 @given(positive, st.none() | amounts, st.none() | amounts, st.none() | amounts, st.none() | amounts, st.integers(0, 8))
 def test_a_verdict_shows_its_evidence(wall, cpu, gpu, disk, limited, gpus):  # noqa: PLR0917
     """Each share is from 0 to 1, there for what was measured and for nothing else; a blamed one is large."""

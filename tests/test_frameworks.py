@@ -15,6 +15,8 @@ from otel_llmon.errors import MissingExtraError
 
 SAMPLES, BATCH, EPOCHS = 32, 8, 3
 STEPS = EPOCHS * SAMPLES // BATCH
+UNEVEN = 26
+"""Samples of which the last batch is a small one."""
 RUN = {"llmon.pipeline": "finetune", "llmon.model": "tiny"}
 TRAIN, VALIDATION = ({**RUN, "llmon.split": split} for split in ("train", "validation"))
 
@@ -42,10 +44,15 @@ def told(recorder, name):
     return [dict(record.attributes) for record in recorder.logs() if record.event_name == name]
 
 
-def data(torch):
+def data(torch, samples=SAMPLES):
     """Points and which side of a line they are on."""
-    points = torch.randn(SAMPLES, 4)
+    points = torch.randn(samples, 4)
     return points, (points.sum(dim=1) > 0).long()
+
+
+def samples_of(recorder):
+    """The samples that the epochs' events told."""
+    return [it["samples"] for it in told(recorder, "training.epoch") if it["split"] == "train"]
 
 
 def epochs_of(recorder, split="train"):
@@ -88,17 +95,24 @@ def test_a_loss_of_torch_that_is_nan_is_counted(recorder, run, torch):
     assert recorder.value("llmon.training.not_finite", {**TRAIN, "llmon.quantity": "loss"}) == 2
 
 
+def small_bert(transformers):
+    """A model of two layers."""
+    shape = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.BertConfig(**shape, intermediate_size=16, max_position_embeddings=16, num_labels=2)
+    return transformers.BertForSequenceClassification(config)
+
+
+def sentences(number):
+    """Rows for it."""
+    return [{"input_ids": [2, at % 40 + 3, 5, 6], "attention_mask": [1] * 4, "labels": at % 2} for at in range(number)]
+
+
 def test_the_transformers_trainer(recorder, run, torch, tmp_path):
     """A model of two layers made here; steps, samples, tokens, logs, evaluations and checkpoints."""
     transformers = pytest.importorskip("transformers")
     from otel_llmon.adapters.transformers import callback
 
-    shape = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.BertConfig(**shape, intermediate_size=16, max_position_embeddings=16, num_labels=2)
-    rows = [
-        {"input_ids": [2, number % 40 + 3, 5, 6], "attention_mask": [1] * 4, "labels": number % 2}
-        for number in range(SAMPLES)
-    ]
+    rows = sentences(SAMPLES)
     settings = transformers.TrainingArguments(
         output_dir=str(tmp_path),
         num_train_epochs=EPOCHS,
@@ -112,7 +126,7 @@ def test_the_transformers_trainer(recorder, run, torch, tmp_path):
         disable_tqdm=True,
     )
     trainer = transformers.Trainer(
-        model=transformers.BertForSequenceClassification(config),
+        model=small_bert(transformers),
         args=settings,
         train_dataset=rows,
         eval_dataset=rows[:BATCH],
@@ -136,6 +150,59 @@ def test_the_transformers_trainer(recorder, run, torch, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "epoch"),
+    [
+        ({}, 26),
+        ({"gradient_accumulation_steps": 2}, 26),
+        ({"gradient_accumulation_steps": 3}, 26),
+        ({"dataloader_drop_last": True}, 24),
+    ],
+)
+def test_a_trainer_s_samples_are_those_of_its_batches(recorder, run, torch, tmp_path, given, epoch):  # noqa: PLR0917
+    """The last batch of an epoch holds fewer, and the last step fewer batches; what is dropped does not count."""
+    transformers = pytest.importorskip("transformers")
+    from otel_llmon.adapters.transformers import callback
+
+    settings = transformers.TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=BATCH,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        **given,
+    )
+    model = small_bert(transformers)
+    transformers.Trainer(model, settings, train_dataset=sentences(UNEVEN), callbacks=[callback(run)]).train()
+    assert samples_of(recorder) == [epoch] * EPOCHS
+    assert recorder.value("llmon.training.samples", TRAIN) == EPOCHS * epoch
+
+
+def test_a_trainer_that_goes_on_from_a_checkpoint_counts_what_is_left(recorder, run, torch, tmp_path):
+    """Of an epoch that was left in its middle, too."""
+    transformers = pytest.importorskip("transformers")
+    from otel_llmon.adapters.transformers import callback
+
+    def train(callbacks, **settings):
+        settings = transformers.TrainingArguments(
+            output_dir=str(tmp_path),
+            num_train_epochs=2,
+            per_device_train_batch_size=BATCH,
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            **settings,
+        )
+        rows = sentences(UNEVEN)
+        return transformers.Trainer(small_bert(transformers), settings, train_dataset=rows, callbacks=callbacks)
+
+    train([], max_steps=5, save_steps=5).train()
+    train([callback(run)], save_strategy="no").train(resume_from_checkpoint=True)
+    assert samples_of(recorder) == [UNEVEN - BATCH]
+
+
 def test_a_trainer_that_fails_is_a_failed_job(recorder, torch, tmp_path):
     """The epoch that was open is part of it."""
     transformers = pytest.importorskip("transformers")
@@ -155,7 +222,7 @@ def test_a_trainer_that_fails_is_a_failed_job(recorder, torch, tmp_path):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_lightning(recorder, run, torch, tmp_path, accumulate):
-    """Steps of the optimizer, what the module logs, and the checkpoints that were saved."""
+    """Steps of the optimizer, samples as batches hold them, what the module logs, checkpoints that were saved."""
     lightning = pytest.importorskip("lightning.pytorch")
     from otel_llmon.adapters.lightning import callback
 
@@ -180,7 +247,7 @@ def test_lightning(recorder, run, torch, tmp_path, accumulate):
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data(torch)), batch_size=BATCH)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data(torch, UNEVEN)), batch_size=BATCH)
     saver = lightning.callbacks.ModelCheckpoint(tmp_path, save_top_k=-1)
     trainer = lightning.Trainer(
         max_epochs=EPOCHS,
@@ -193,7 +260,8 @@ def test_lightning(recorder, run, torch, tmp_path, accumulate):
     )
     trainer.fit(Module(), loader, loader)
     assert recorder.value("llmon.training.steps", TRAIN) == STEPS / accumulate == trainer.global_step
-    assert recorder.value("llmon.training.samples", TRAIN) == EPOCHS * SAMPLES
+    assert recorder.value("llmon.training.samples", TRAIN) == EPOCHS * UNEVEN
+    assert samples_of(recorder) == [UNEVEN] * EPOCHS
     assert recorder.value("llmon.training.loss", TRAIN) == pytest.approx(losses[-1])
     assert recorder.value("llmon.training.learning_rate", RUN) == 0.1
     assert recorder.value("llmon.training.gradient_norm", RUN) > 0
@@ -210,7 +278,7 @@ def test_keras(recorder, run, torch, monkeypatch):
     keras = pytest.importorskip("keras")
     from otel_llmon.adapters.keras import callback
 
-    points, sides = data(torch)
+    points, sides = data(torch, 28)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
     model.compile(keras.optimizers.SGD(0.25), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(
@@ -220,10 +288,11 @@ def test_keras(recorder, run, torch, monkeypatch):
         epochs=EPOCHS,
         validation_split=0.25,
         verbose=0,
-        callbacks=[callback(run, batch_size=BATCH)],
+        callbacks=[callback(run, batch_size=BATCH, samples=21)],
     ).history
     assert recorder.value("llmon.training.steps", TRAIN) == EPOCHS * 3
-    assert recorder.value("llmon.training.samples", TRAIN) == EPOCHS * 3 * BATCH
+    assert recorder.value("llmon.training.samples", TRAIN) == EPOCHS * 21
+    assert samples_of(recorder) == [21] * EPOCHS
     assert recorder.value("llmon.training.learning_rate", RUN) == 0.25
     assert recorder.value("llmon.training.accuracy", VALIDATION) == history["val_accuracy"][-1]
     assert epochs_of(recorder) == [(number + 1, pytest.approx(loss)) for number, loss in enumerate(history["loss"])]

@@ -56,6 +56,16 @@ def test_too_few_samples_are_insufficient():
     assert regression.compare_histograms(enough, few, 0.5).verdict == "regression"
 
 
+@pytest.mark.parametrize("zeros", [500, 120, 100])
+@pytest.mark.filterwarnings("error")
+def test_a_baseline_that_may_take_no_time_is_insufficient(zeros):
+    """Nothing is a ratio of it."""
+    zero, some = Histogram((0, 1), (zeros, 100, 10)), Histogram((0, 1), (0, 600, 100))
+    found = regression.compare_histograms(zero, some, 0.5)
+    assert (found.verdict, found.ratio) == ("insufficient", None)
+    assert "the baseline's quantile may be 0" in found.why
+
+
 def test_buckets_that_hide_a_difference_are_insufficient():
     """All between 0.1 and 0.25 s: 2 % and 30 % look alike there."""
     before, after = (histogram(drawn(seed, spread=0.02), SECONDS) for seed in (1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import signal
@@ -178,6 +179,20 @@ def test_an_epoch_tells_of_no_tokens_that_nobody_counted(recorder, run):
     assert (first, second) == ({"samples"}, {"tokens"})
 
 
+def test_an_epoch_tells_of_its_own_run(recorder):
+    """Whatever else runs under its name at the same time."""
+    with training("finetune") as one, training("finetune") as other:
+        for _ in range(2):
+            with one.epoch():
+                one.step(samples=5, tokens=np.int64(50))
+                with other.epoch():
+                    other.step(samples=7)
+                    one.step(samples=100, split="validation")
+                one.step(samples=-1)
+    found = [(it.get("samples"), it.get("tokens")) for it in told(recorder, "training.epoch")]
+    assert found == [(7, None), (5, 50)] * 2
+
+
 def test_a_thousand_epochs_are_one_series(recorder, run):
     """The epoch is a value."""
     for number in range(1000):
@@ -292,6 +307,27 @@ def test_the_kinds_of_time_add_up_to_the_run(recorder, clock):
     assert sum(spent(recorder).values()) == clock.now
 
 
+def test_the_kinds_of_time_add_up_whichever_thread_is_faster(recorder, clock):
+    """One may look at the clock, and come to cut when another has cut later already."""
+
+    def overtaken():
+        now = clock.now
+        telemetry.state.clock = clock
+        clock.now += 5
+        run.step()
+        return now
+
+    with training("finetune") as run:
+        clock.now += 1
+        run.step()
+        for _ in range(3):
+            clock.now += 1
+            telemetry.state.clock = overtaken
+            run.step()
+        clock.now += 1
+    assert spent(recorder) == {"setup": 1, "productive": 18, "other": 1}
+
+
 def test_a_checkpoint_is_counted_and_told(recorder, clock, run, tmp_path):
     """With its path, the step, the loss and how long it took."""
     run.step(loss=0.5)
@@ -371,6 +407,19 @@ def test_a_run_can_run_again_and_inside_itself(recorder, clock, caplog):
             assert run.steps == 1
     assert ended(recorder) == {"success": 2}
     assert "is running already" in caplog.text
+
+
+def test_a_run_that_was_left_too_often_runs_again(recorder, caplog):
+    """What was left without having been entered counts for nothing."""
+    run = training("finetune", model="tiny")
+    for _ in range(2):
+        run.__exit__(None, None, None)
+    with run:
+        run.step()
+    run.__exit__(None, None, None)
+    assert ended(recorder) == {"success": 1}
+    assert recorder.value("llmon.training.steps", TRAIN) == 1
+    assert len(told(recorder, "training.finished")) == 1
 
 
 def test_steps_of_eight_threads_all_count(recorder, run):
@@ -463,7 +512,7 @@ def counted(sink):
 def job(program):
     """A function that runs a program under `llmon run --job other`."""
 
-    def run(command, *arguments):
+    def run(command, *arguments, **options):
         return subprocess.run(
             [str(BIN / "llmon"), "run", "--job", "other", "--", *command, *arguments],
             check=False,
@@ -472,6 +521,7 @@ def job(program):
             capture_output=True,
             text=True,
             timeout=60,
+            **options,
         )
 
     return run
@@ -495,6 +545,32 @@ def test_a_job_is_counted_once_however_it_ends(job, program, sink, how, end):
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr or how == "raise"
     assert counted(sink) == [("finetune", outcome)]
+
+
+FORGOTTEN = """
+    import os, signal
+    import otel_llmon as llmon
+
+    worker = os.fork()
+    if not worker:
+        with llmon.training("finetune"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
+"""
+
+
+def adopt():
+    """Get the orphans of this process' children, as a container's first process does."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_killed_worker_that_nobody_waited_for_is_counted(job, program, sink):
+    """It is dead, though the system's table still has it."""
+    done = job(["python", str(program.write("job.py", FORGOTTEN))], preexec_fn=adopt)
+    assert done.returncode == 0, done.stderr
+    assert counted(sink) == [("finetune", "failure")]
 
 
 def test_a_killed_job_s_event_is_in_its_trace(job, program, sink):

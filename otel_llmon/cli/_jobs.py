@@ -38,9 +38,15 @@ def _outcome(ended: _program.Ended) -> str:
 
 
 def _lives(process: int) -> bool:
+    """Tell whether a process still runs; one that is dead stays in the system's table until somebody waited for it."""
     import psutil
 
-    return psutil.pid_exists(process)
+    try:
+        return psutil.Process(process).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # somebody else's, who may not be asked
+        return True
 
 
 def _tell(

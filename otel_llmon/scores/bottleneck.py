@@ -5,6 +5,7 @@ A trace is a list of `Spell`s; their times are in any one unit.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import NamedTuple
@@ -64,9 +65,9 @@ VERDICTS = {"gpu": "gpu-bound", "limited": "rate-limited", "disk": "disk", "cpu"
 
 
 def verdict(evidence: Evidence) -> Finding:
-    """Return what holds a phase up, from what is known of it."""
+    """Return what holds a phase up, from what is known of it; what is no finite number is not known."""
     known = _shares(evidence)
-    if evidence.wall < SHORTEST:
+    if not evidence.wall >= SHORTEST:  # nan is not, either
         return Finding("insufficient", known, f"{max(evidence.wall, 0.0):.2f} s, expected {SHORTEST:g} s or more")
     if not known:
         return Finding("insufficient", known, "neither CPU, GPU, disk nor rate limits were measured")
@@ -141,9 +142,10 @@ def _shares(evidence: Evidence) -> dict[str, float]:
         "disk": evidence.disk,
         "cpu": evidence.cpu,
     }
-    if evidence.wall <= 0:
+    if not evidence.wall > 0:
         return {}
-    return {name: min(max(each / evidence.wall, 0.0), 1.0) for name, each in seconds.items() if each is not None}
+    measured = {name: each for name, each in seconds.items() if each is not None and math.isfinite(each)}
+    return {name: min(max(each / evidence.wall, 0.0), 1.0) for name, each in measured.items()}
 
 
 _WORDS = {

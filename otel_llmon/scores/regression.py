@@ -64,6 +64,10 @@ def compare_histograms(
     draws = np.random.default_rng(seed)
     was, might_have_been = _resampled(edges, before, quantile, draws)
     now, might_be = _resampled(edges, after, quantile, draws)
+    if min(was, might_have_been.min()) <= 0:
+        return Comparison(
+            "insufficient", None, None, None, "the baseline's quantile may be 0, of which nothing is a ratio"
+        )
     return _judged(now / was, might_be / might_have_been, tolerance)
 
 
