@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from otel_llmon import telemetry
 from otel_llmon.events import errors
-from otel_llmon.phases import Phase
+from otel_llmon.metering import values
+from otel_llmon.phases import Probed
 from otel_llmon.telemetry import state
 
 ItemsT = TypeVar("ItemsT")
@@ -17,7 +18,7 @@ Hook = Callable[[ItemsT], object]
 SOURCE = "batch"
 
 
-class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they call `phase`
+class batch(Probed, Generic[ItemsT]):  # noqa: N801  # people call it as they call `phase`
     """A phase over `items`, counted where they have a length; `before` and `after` are called with them, in its span.
 
     A hook watches: what it raises is counted and told, and the work goes on. After work that raised, no hook is called.
@@ -43,19 +44,33 @@ class batch(Phase, Generic[ItemsT]):  # noqa: N801  # people call it as they cal
         self._after = _hooks(name, after)
 
     def __enter__(self) -> Self:
+        fresh = self._started is None
         if state.level:
             super().__enter__()
-            self._call(self._before)
+            try:
+                self._call(self._before if fresh else ())
+            except BaseException as exc:  # a hook that ends the program ends the batch
+                super().__exit__(type(exc), exc, exc.__traceback__)
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
-        if self._started is not None and error is None:
-            if isinstance(self.items, Sized):
-                self.count(self._name, len(self.items))
-            self._call(self._after)
-        super().__exit__(kind, error, trace_back)
+        try:
+            if self._started is not None and not self._again and error is None:
+                self._finish()
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            super().__exit__(kind, error, trace_back)
+
+    def _finish(self) -> None:
+        length = values.length(self.items)
+        if length is not None:
+            self.count(self._name, length)
+        self._call(self._after)
 
     def _call(self, hooks: tuple[Hook[ItemsT], ...]) -> None:
         for hook in hooks:

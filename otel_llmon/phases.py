@@ -61,7 +61,7 @@ def phase(
     """
     if not state.level:
         return _OFF
-    made = _bare(Phase if probes is None else _Probed)  # calling the class would cost a fortieth of all
+    made = _bare(Phase if probes is None else Probed)  # calling the class would cost a fortieth of all
     made._name = name if name.__class__ is str else _named(name)
     made._attributes = attributes
     made._started = None
@@ -323,15 +323,15 @@ class Phase:
         return getattr(self, "_more", _FIRST).probes
 
 
-class _Probed(Phase):
-    """A phase that was asked for probes, which it reads without a span as well."""
+class Probed(Phase):
+    """A phase that may have been asked for probes, which it reads without a span as well."""
 
     __slots__ = ()
 
     def __enter__(self) -> Self:
         fresh = self._started is None
         super().__enter__()
-        if fresh and self._span is None:
+        if fresh and self._span is None and hasattr(self, "_more"):
             self._more.begin(state.level)
         return self
 

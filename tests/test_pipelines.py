@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,6 +245,68 @@ def test_a_batch_without_a_length_is_not_counted(recorder):
             assert found.items is items
     assert [kind.__class__.__name__ for kind in seen] == ["str_ascii_iterator", "int", "NoneType"]
     assert ITEMS not in recorder.points()
+
+
+class Unsure:
+    """Has `__len__`, as a sparse matrix and a loader of a stream have, which raises."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        raise self.error
+
+
+def active(recorder, name):
+    """Phases of this name that run."""
+    return recorder.value("llmon.phase.active", {"llmon.phase": name})
+
+
+@pytest.mark.parametrize(
+    "items", [Unsure(TypeError("ambiguous")), numpy.array(5.0), range(10**30)], ids=["own", "array", "range"]
+)
+def test_a_batch_whose_length_cannot_be_told_is_not_counted(recorder, items):
+    """It is no error of the work, and the batch ends as ever."""
+    with batch(items, "score"):
+        pass
+    assert active(recorder, "score") == 0
+    assert ITEMS not in recorder.points()
+    assert recorder.spans()["score"].end_time
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("where", ["before", "after", "length"])
+def test_a_batch_that_a_hook_or_its_items_end_is_over(recorder, where, error):
+    """Ctrl-C and an exit pass; the span has ended, and the next one is no child of it."""
+
+    def ends(_):
+        raise error
+
+    items = Unsure(error) if where == "length" else [1]
+    hooks = {} if where == "length" else {where: ends}
+    caught = None
+    try:
+        with batch(items, "score", **hooks):
+            pass
+    except (SystemExit, KeyboardInterrupt) as exc:
+        caught = exc
+    assert caught is (None if isinstance(error, MemoryError) else error)
+    assert active(recorder, "score") == 0
+    with phase("next"):
+        pass
+    assert recorder.spans()["next"].parent is None
+    how = {SystemExit: "failure", KeyboardInterrupt: "cancellation", MemoryError: "success"}[type(error)]
+    [point] = (one for one in recorder.points()["llmon.phase.duration"] if one.attributes["llmon.phase"] == "score")
+    assert point.attributes["llmon.outcome"] == how
+
+
+def test_a_batch_that_is_entered_twice_is_one_batch(recorder):
+    """Its hooks are called once, and its items counted once."""
+    seen = []
+    with batch([1, 2], "score", before=seen.append, after=seen.append) as part, part:
+        pass
+    assert len(seen) == 2
+    assert recorder.value(ITEMS, {"llmon.items": "score", "llmon.phase": "score"}) == 2
 
 
 def test_a_hook_that_is_no_function_is_an_error_at_the_call():

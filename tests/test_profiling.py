@@ -78,9 +78,11 @@ def test_peaks_are_histograms_by_phase_and_pipeline(recorder):
     """Also at level `basic`, where there are no spans."""
     telemetry.state.level = telemetry.BASIC
     with pipeline("ingest", probes=["memory"]), phase("embed", {"shard": 1}, probes=["memory"]):
-        pass
+        with batch([1], "score", probes=["memory"]), batch([1], "other"):
+            pass
     points = recorder.points()["llmon.phase.memory.peak"]
     assert [dict(point.attributes) for point in points] == [
+        {"llmon.phase": "score", "llmon.pipeline": "ingest"},
         {"llmon.phase": "embed", "llmon.pipeline": "ingest"},
         {"llmon.pipeline": "ingest"},
     ]
