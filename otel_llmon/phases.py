@@ -204,15 +204,17 @@ class Phase:
             self._run.begin(self._name)
 
     def _leave(self, outer: Phase, seconds: float, error: BaseException | None) -> None:
-        if self._in is not None:
+        stepped = self._in is None
+        if watchers and not stepped:
             _went(self._lane)
         if outer is _NOBODY:
             return
-        outer._inside += seconds
-        own = max(seconds - self._inside, 0.0)
+        if not stepped:  # else each step was told by itself
+            outer._inside += seconds
+        more = getattr(self, "_more", _FIRST)
+        own = max(seconds - more.aside - self._inside, 0.0)
         failed = error is not None and outcome(error) == FAILURE
-        peak = getattr(self, "_more", _FIRST).found.get(key.MEMORY_PEAK)
-        outer._run.over(self._name, seconds, own, failed=failed, peak=peak)
+        outer._run.over(self._name, seconds, own, failed=failed, peak=more.found.get(key.MEMORY_PEAK))
 
     def _retry(self, after: Phase) -> None:
         found: object = after  # whatever the annotation says
@@ -344,11 +346,13 @@ class Probed(Phase):
 
 
 class _More:
-    """What few phases have: things counted, an attempt before, and probes."""
+    """What few phases have: things counted, an attempt before, probes, and consumers."""
 
-    __slots__ = ("_reading", "attempt", "before", "counts", "found", "probes")
+    __slots__ = ("_reading", "aside", "attempt", "before", "counts", "found", "probes")
 
     def __init__(self) -> None:
+        self.aside = 0.0
+        """Seconds that a generator waited for its consumer."""
         self.attempt = 1
         self.before: trace.Span | None = None
         self.counts: dict[str, float] = {}
@@ -448,14 +452,23 @@ def _went(lane: Lane) -> None:
 
 
 class _Step:
-    """One step of a generator: its phase is current while its code runs, and not while its consumer's does."""
+    """One step of a generator: its phase is current while its code runs, and not while its consumer's does.
 
-    __slots__ = ("_in", "_phase", "_token")
+    In a run of a pipeline, what a step takes is the generator's own time, and none of the phase's in which it is taken.
+    """
+
+    __slots__ = ("_around", "_in", "_more", "_phase", "_since", "_token")
 
     def __init__(self, running: Phase) -> None:
         self._phase = running
+        self._more = running._extras()
+        self._since = state.clock()
 
     def __enter__(self) -> None:
+        now = state.clock()
+        self._more.aside += now - self._since
+        self._since = now
+        self._around = where.get()[2]
         span = self._phase._span
         self._in = where.set(self._phase._place())
         _came(self._phase._lane)
@@ -466,3 +479,8 @@ class _Step:
         if self._token is not None:
             leave(self._token)
         leave(self._in)
+        now = state.clock()
+        around, outer = self._around, self._phase._outer
+        if around is not None and outer not in (None, _NOBODY) and around._run is outer._run:
+            around._inside += now - self._since
+        self._since = now

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 
-import numpy
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import otel_llmon
-from otel_llmon import batch, phase, pipeline, telemetry
+from otel_llmon import batch, phase, pipeline, telemetry, training
 from otel_llmon.runs import Run
 
 ITEMS = "llmon.pipeline.items"
@@ -80,6 +81,102 @@ def test_each_run_has_a_report_of_its_own(recorder, clock):
         spend(clock, "work", 3)
     assert [share.name for share in inner.report().phases] == ["work"]
     assert [share.name for share in outer.report().phases] == ["inner"]
+
+
+def test_a_run_inside_a_run_is_one_phase_of_it(recorder, clock):
+    """All its time is its own there: where that went is in the report of the inner one, which is not lost either."""
+    with pipeline("nightly") as nightly:
+        spend(clock, "load", 20)
+        with phase("train"), training("finetune") as inner:
+            clock.now += 5
+            with inner.epoch():
+                clock.now += 75
+    assert {share.name: share.own for share in nightly.report().phases} == {"finetune": 80, "load": 20, "train": 0}
+    assert (nightly.report().slowest, nightly.report().outside) == ("finetune", 0)
+    assert [(share.name, share.own) for share in inner.report().phases] == [("epoch", 75)]
+
+
+def in_report(run):
+    """Seconds of its own, by phase, and outside of phases."""
+    report = run.report()
+    outside = report.outside * report.seconds
+    return {share.name: pytest.approx(share.own) for share in report.phases} | {"outside": pytest.approx(outside)}
+
+
+def items(clock):
+    """Three items, 5 seconds each, 2 of them in a phase inside, and 1 at the end."""
+    for item in range(3):
+        spend(clock, "parse", 2)
+        clock.now += 3
+        yield item
+    clock.now += 1
+
+
+def test_a_generator_s_own_time_is_that_in_which_its_code_runs(recorder, clock):
+    """What its consumer does is the consumer's; the duration is that from the first item to the end, as ever."""
+    with pipeline("ingest") as run:
+        for _ in phase("read")(items)(clock):
+            spend(clock, "embed", 100)
+            clock.now += 10
+    assert in_report(run) == {"embed": 300, "read": 10, "parse": 6, "outside": 30}
+    [read] = (share for share in run.report().phases if share.name == "read")
+    assert read.seconds == run.report().seconds == 346
+
+
+def test_a_phase_has_no_part_in_the_steps_of_a_generator_that_are_taken_in_it(recorder, clock):
+    """Whichever phase that is, at each step anew."""
+    read = phase("read")(items)(clock)
+    with pipeline("ingest") as run, phase("job"):
+        for _ in range(3):
+            with phase("fetch"):
+                next(read)
+                clock.now += 1
+            spend(clock, "embed", 100)
+        list(read)
+        clock.now += 7
+    assert in_report(run) == {"embed": 300, "read": 10, "job": 7, "parse": 6, "fetch": 3, "outside": 0}
+
+
+def test_the_same_holds_for_asynchronous_generators_and_for_those_that_are_left(recorder, clock):
+    """However they end: what follows the last item asked for is nobody's."""
+
+    @phase("read")
+    async def read():
+        try:
+            for item in items(clock):
+                yield item
+        finally:
+            clock.now += 4
+
+    async def main():
+        with phase("job"):
+            found = read()
+            async for _ in found:
+                spend(clock, "embed", 100)
+                break
+            await found.aclose()
+
+    with pipeline("ingest") as run:
+        asyncio.run(main())
+    assert in_report(run) == {"embed": 100, "read": 7, "parse": 2, "job": 0, "outside": 0}
+
+
+def test_a_generator_that_is_a_run_in_a_run_has_its_steps_time_there(recorder, clock):
+    """Its phases are in its own report, its consumer's work is in none of them."""
+    with pipeline("outer") as run, phase("job"):
+        for _ in pipeline("read")(items)(clock):
+            spend(clock, "embed", 100)
+    assert in_report(run) == {"embed": 300, "read": 16, "job": 0, "outside": 0}
+
+
+def test_outside_of_a_run_generators_are_timed_as_in_one(recorder, clock):
+    """One that began before it, and its consumer's phases; there is nothing that they could be told to."""
+    read = phase("read")(items)(clock)
+    next(read)
+    with pipeline("ingest") as run, phase("fetch"):
+        next(read)
+    assert in_report(run) == {"fetch": 5, "outside": 0}
+    list(read)
 
 
 def test_threads_that_carry_the_context_take_part(recorder, clock):
@@ -263,7 +360,7 @@ def active(recorder, name):
 
 
 @pytest.mark.parametrize(
-    "items", [Unsure(TypeError("ambiguous")), numpy.array(5.0), range(10**30)], ids=["own", "array", "range"]
+    "items", [Unsure(TypeError("ambiguous")), np.array(5.0), range(10**30)], ids=["own", "array", "range"]
 )
 def test_a_batch_whose_length_cannot_be_told_is_not_counted(recorder, items):
     """It is no error of the work, and the batch ends as ever."""
