@@ -420,9 +420,9 @@ _NOBODY = Phase("")
 
 
 def _named(name: Any) -> str:
-    """Return the name of a phase, whatever somebody gave for it."""
-    if callable(name):
-        raise TypeError(f'found {name!r}, expected a name: @phase("...") or @pipeline("...")')
+    """Return the name of a phase: text of whatever class."""
+    if not isinstance(name, str):
+        raise TypeError(f'found a {type(name).__name__}, expected a name: @phase("...") or pipeline("...")')
     return values.text(name)
 
 

@@ -84,7 +84,7 @@ def test_headers_that_tell_of_nothing_begin_a_trace(recorder):
 
 def test_a_message_without_headers_begins_a_trace(recorder, caplog, monkeypatch):
     """None is one without; of what are no headers one line tells, and the worker goes on."""
-    monkeypatch.setattr(telemetry, "_told", set())
+    monkeypatch.setattr(telemetry, "_told", {})
     for headers in (None, {}, ()):
         with continued(headers):
             work()

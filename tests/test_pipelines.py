@@ -223,6 +223,16 @@ def test_a_count_that_is_none_is_left_out_everywhere(recorder, number):
     assert not recorder.value(ITEMS, {"llmon.pipeline": "ingest", "llmon.items": "documents"})
 
 
+def test_each_run_is_told_its_own_mistake_and_many_are_told_in_bounds(recorder, caplog):
+    """The second one's must not be lost behind the first one's, and a thousand must not fill the log."""
+    for name in ("ingest", "repair", "ingest", "repair"):
+        pipeline(name, phases=7)
+    assert [message.partition(":")[0] for message in caplog.messages] == ["pipeline 'ingest'", "pipeline 'repair'"]
+    for number in range(1000):
+        pipeline(f"shard {number}", phases=7)
+    assert len(caplog.messages) == telemetry.MOST_TOLD
+
+
 def test_a_count_outside_of_the_work_is_told(recorder, caplog):
     """There is no run that it could belong to."""
     run = pipeline("ingest")
