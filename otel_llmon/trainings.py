@@ -240,7 +240,7 @@ class Epoch:
 
     def __enter__(self) -> Self:
         run = self._run
-        if self._started is not None or not run.running:
+        if not run.running:
             run._tell_idle("epoch()")
             return self
         if run._around is not None:

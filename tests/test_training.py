@@ -380,6 +380,20 @@ def test_what_comes_outside_of_the_run_is_told_and_left_out(recorder, caplog):
     assert "only while it runs" in caplog.text
 
 
+def test_an_epoch_can_be_used_again(recorder, run, caplog):
+    """After its end, as a phase can; inside itself it is another epoch, as any other is."""
+    again = run.epoch()
+    for _ in range(2):
+        with again:
+            run.step(loss=1.0)
+    assert [epoch["epoch"] for epoch in told(recorder, "training.epoch")] == [1, 2]
+    assert not caplog.text
+    with again, again:
+        pass
+    assert "an epoch begins in another one" in caplog.text
+    assert [epoch["epoch"] for epoch in told(recorder, "training.epoch")] == [1, 2, 3, 4]
+
+
 def test_a_run_can_run_again_and_inside_itself(recorder, clock, caplog):
     """Each time afresh; an entry inside is part of it."""
     run = training("finetune", model="tiny")
