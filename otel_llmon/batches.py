@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from otel_llmon import telemetry
+from otel_llmon.decorating import code_of
 from otel_llmon.events import errors
 from otel_llmon.metering import values
-from otel_llmon.phases import Probed
+from otel_llmon.phases import Phase, Probed
 from otel_llmon.telemetry import state
 
 ItemsT = TypeVar("ItemsT")
@@ -66,6 +68,12 @@ class batch(Probed, Generic[ItemsT]):  # noqa: N801  # people call it as they ca
         finally:
             super().__exit__(kind, error, trace_back)
 
+    def _fresh(self) -> Phase:
+        if not state.level:
+            return super()._fresh()
+        hooks = {"before": self._before, "after": self._after}
+        return batch(self.items, self._name, self._attributes, probes=self._probes, **hooks)
+
     def _finish(self) -> None:
         length = values.length(self.items)
         if length is not None:
@@ -87,6 +95,12 @@ def _hooks(name: str, given: Any) -> tuple[Any, ...]:
         raise TypeError(f"batch {name!r}: found {given!r}, expected functions to call with the items")
     hooks = (given,) if callable(given) else tuple(given)
     for hook in hooks:
+        if isinstance(hook, Phase):
+            raise TypeError(
+                f"batch {name!r}: found a phase to call with the items; a retry is phase(..., after=) in it"
+            )
         if not callable(hook):
             raise TypeError(f"batch {name!r}: found {hook!r}, expected functions to call with the items")
+        if inspect.iscoroutinefunction(code_of(hook)):
+            raise TypeError(f"batch {name!r}: found {hook!r}, expected plain functions; nobody would await it")
     return hooks

@@ -119,6 +119,8 @@ class Phase:
     def count(self, what: str, number: float = 1) -> None:
         """Count things that this work dealt with, as `llmon.pipeline.items` and on the span."""
         if self._started is None:
+            if not state.level:
+                return
             telemetry.warn_once("phase %r: counts only while it runs; what=%r is left out", self._name, what)
             return
         what = values.text(what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 
@@ -424,14 +425,62 @@ def test_a_hook_that_is_no_function_is_an_error_at_the_call():
         batch([1], "score", before=3)
 
 
-def test_disabled_everything_is_there_and_does_nothing():
+class Later:
+    """A callable whose call is a coroutine."""
+
+    async def __call__(self, items):
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("hook", [Later(), Later().__call__, functools.partial(Later().__call__)])
+def test_a_hook_that_nobody_would_await_is_an_error_at_the_call(hook):
+    """It would never run, without a word."""
+    with pytest.raises(TypeError, match="expected plain functions; nobody would await it"):
+        batch([1], "score", after=[print, hook])
+
+
+def test_an_attempt_is_no_hook(recorder):
+    """What `phase(after=)` takes can be called as well, as a decorator."""
+    with phase("score") as attempt:
+        pass
+    with pytest.raises(TypeError, match=r"found a phase .* a retry is phase\(\.\.\., after=\)"):
+        batch([1], "score", after=attempt)
+
+
+def test_a_decorated_function_is_a_batch_at_each_call(recorder):
+    """With its hooks, its items and its probes."""
+    seen = []
+
+    @batch([1, 2], "score", before=seen.append, after=seen.append)
+    def score():
+        seen.append("work")
+
+    score()
+    score()
+    assert seen == [[1, 2], "work", [1, 2]] * 2
+    assert recorder.value(ITEMS, {"llmon.items": "score", "llmon.phase": "score"}) == 4
+    assert [span.name for span in recorder.finished] == ["score", "score"]
+
+
+def test_disabled_everything_is_there_and_does_nothing(caplog):
     """The program is the same at every level."""
+
+    def letters():
+        yield from "ab"
+
     before = telemetry.state.level
     telemetry.state.level = telemetry.DISABLED
     try:
-        with pipeline("ingest", phases=["a"]) as run, phase("a", after=None) as work, batch([1], "b", after=print):
+        with (
+            pipeline("ingest", phases=["a"]) as run,
+            phase("a", after=None) as work,
+            batch([1], "b", after=print) as part,
+        ):
             run.count("documents", 3)
             work.count("documents")
+            part.count("documents")
+        assert list(part(letters)()) == ["a", "b"]
         assert run.report().phases == ()
+        assert not caplog.text
     finally:
         telemetry.state.level = before
