@@ -273,7 +273,7 @@ class Phase:
 
     def _step(self) -> AbstractContextManager[object]:
         """Return what makes the phase current for a step of a generator."""
-        return _Step(self)
+        return _Step(self) if self._outer is None or self._outer is _NOBODY else _StepOfRun(self)
 
     # what differs between a phase and a pipeline
 
@@ -454,23 +454,14 @@ def _went(lane: Lane) -> None:
 
 
 class _Step:
-    """One step of a generator: its phase is current while its code runs, and not while its consumer's does.
+    """One step of a generator: its phase is current while its code runs, and not while its consumer's does."""
 
-    In a run of a pipeline, what a step takes is the generator's own time, and none of the phase's in which it is taken.
-    """
-
-    __slots__ = ("_around", "_in", "_more", "_phase", "_since", "_token")
+    __slots__ = ("_in", "_phase", "_token")
 
     def __init__(self, running: Phase) -> None:
         self._phase = running
-        self._more = running._extras()
-        self._since = state.clock()
 
     def __enter__(self) -> None:
-        now = state.clock()
-        self._more.aside += now - self._since
-        self._since = now
-        self._around = where.get()[2]
         span = self._phase._span
         self._in = where.set(self._phase._place())
         _came(self._phase._lane)
@@ -481,8 +472,30 @@ class _Step:
         if self._token is not None:
             leave(self._token)
         leave(self._in)
-        now = state.clock()
-        around, outer = self._around, self._phase._outer
-        if around is not None and outer not in (None, _NOBODY) and around._run is outer._run:
-            around._inside += now - self._since
-        self._since = now
+
+
+class _StepOfRun(_Step):
+    """The same in a run: what the step takes is the generator's own time, and not the phase's in which it is taken."""
+
+    __slots__ = ("_around", "_more", "_run", "_since")
+    _around: Phase | None
+
+    def __init__(self, running: Phase) -> None:
+        super().__init__(running)
+        self._more, self._run = running._extras(), running._outer._run  # type: ignore[union-attr]
+        self._since = state.clock()
+
+    def __enter__(self) -> None:
+        self._around = where.get()[2]
+        self._more.aside += self._passed()
+        super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        seconds = self._passed()
+        if self._around is not None and self._around._run is self._run:
+            self._around._inside += seconds
+
+    def _passed(self) -> float:
+        since, self._since = self._since, state.clock()
+        return self._since - since
