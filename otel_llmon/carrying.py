@@ -14,6 +14,7 @@ from opentelemetry import context, propagate, trace
 
 from otel_llmon import telemetry
 from otel_llmon.context import where
+from otel_llmon.decorating import code_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,8 +86,13 @@ class carry(Generic[P, R]):  # noqa: N801  # people call it as they call `partia
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
-        if inspect.iscoroutinefunction(function):
+        if not callable(function):
+            raise TypeError(f"carry: found {function!r}, expected a function")
+        code = code_of(function)
+        if inspect.iscoroutinefunction(code):
             raise TypeError(f"carry: found {function!r}, expected a plain function; a task takes its context along")
+        if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
+            raise TypeError(f"carry: found {function!r}, expected a plain function; carry the one that goes over it")
         functools.update_wrapper(self, function)
         self._function = function
         self._headers = inject()

@@ -51,7 +51,8 @@ def decorated(function: Any, fresh: Callable[[], Any]) -> Any:
 
 def code_of(function: Any) -> Any:
     """Return what runs when `function` is called: an object's class says that."""
-    return function if inspect.isroutine(function) or isinstance(function, functools.partial) else function.__call__
+    direct = inspect.isroutine(function) or isinstance(function, functools.partial | type)
+    return function if direct else function.__call__
 
 
 def _drive(generator: Generator[Any, Any, Any], running: Any) -> Generator[Any, Any, Any]:

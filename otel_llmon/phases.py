@@ -61,7 +61,7 @@ def phase(
     """
     if not state.level:
         return _OFF
-    made = _bare(Phase if probes is None else _Probed)  # calling the class would cost a fortieth of all
+    made = _bare(Phase if probes is None else Probed)  # calling the class would cost a fortieth of all
     made._name = name if name.__class__ is str else _named(name)
     made._attributes = attributes
     made._started = None
@@ -119,6 +119,8 @@ class Phase:
     def count(self, what: str, number: float = 1) -> None:
         """Count things that this work dealt with, as `llmon.pipeline.items` and on the span."""
         if self._started is None:
+            if not state.level:
+                return
             telemetry.warn_once("phase %r: counts only while it runs; what=%r is left out", self._name, what)
             return
         what = values.text(what)
@@ -204,15 +206,17 @@ class Phase:
             self._run.begin(self._name)
 
     def _leave(self, outer: Phase, seconds: float, error: BaseException | None) -> None:
-        if self._in is not None:
+        stepped = self._in is None
+        if watchers and not stepped:
             _went(self._lane)
         if outer is _NOBODY:
             return
-        outer._inside += seconds
-        own = max(seconds - self._inside, 0.0)
+        if not stepped:  # else each step was told by itself
+            outer._inside += seconds
+        more = getattr(self, "_more", _FIRST)
+        own = max(seconds - more.aside - self._inside, 0.0)
         failed = error is not None and outcome(error) == FAILURE
-        peak = getattr(self, "_more", _FIRST).found.get(key.MEMORY_PEAK)
-        outer._run.over(self._name, seconds, own, failed=failed, peak=peak)
+        outer._run.over(self._name, seconds, own, failed=failed, peak=more.found.get(key.MEMORY_PEAK))
 
     def _retry(self, after: Phase) -> None:
         found: object = after  # whatever the annotation says
@@ -269,7 +273,7 @@ class Phase:
 
     def _step(self) -> AbstractContextManager[object]:
         """Return what makes the phase current for a step of a generator."""
-        return _Step(self)
+        return _Step(self) if self._outer is None or self._outer is _NOBODY else _StepOfRun(self)
 
     # what differs between a phase and a pipeline
 
@@ -323,15 +327,15 @@ class Phase:
         return getattr(self, "_more", _FIRST).probes
 
 
-class _Probed(Phase):
-    """A phase that was asked for probes, which it reads without a span as well."""
+class Probed(Phase):
+    """A phase that may have been asked for probes, which it reads without a span as well."""
 
     __slots__ = ()
 
     def __enter__(self) -> Self:
         fresh = self._started is None
         super().__enter__()
-        if fresh and self._span is None:
+        if fresh and self._span is None and hasattr(self, "_more"):
             self._more.begin(state.level)
         return self
 
@@ -344,11 +348,13 @@ class _Probed(Phase):
 
 
 class _More:
-    """What few phases have: things counted, an attempt before, and probes."""
+    """What few phases have: things counted, an attempt before, probes, and consumers."""
 
-    __slots__ = ("_reading", "attempt", "before", "counts", "found", "probes")
+    __slots__ = ("_reading", "aside", "attempt", "before", "counts", "found", "probes")
 
     def __init__(self) -> None:
+        self.aside = 0.0
+        """Seconds that a generator waited for its consumer."""
         self.attempt = 1
         self.before: trace.Span | None = None
         self.counts: dict[str, float] = {}
@@ -416,9 +422,9 @@ _NOBODY = Phase("")
 
 
 def _named(name: Any) -> str:
-    """Return the name of a phase, whatever somebody gave for it."""
-    if callable(name):
-        raise TypeError(f'found {name!r}, expected a name: @phase("...") or @pipeline("...")')
+    """Return the name of a phase: text of whatever class."""
+    if not isinstance(name, str):
+        raise TypeError(f'found a {type(name).__name__}, expected a name: @phase("...") or pipeline("...")')
     return values.text(name)
 
 
@@ -466,3 +472,30 @@ class _Step:
         if self._token is not None:
             leave(self._token)
         leave(self._in)
+
+
+class _StepOfRun(_Step):
+    """The same in a run: what the step takes is the generator's own time, and not the phase's in which it is taken."""
+
+    __slots__ = ("_around", "_more", "_run", "_since")
+    _around: Phase | None
+
+    def __init__(self, running: Phase) -> None:
+        super().__init__(running)
+        self._more, self._run = running._extras(), running._outer._run  # type: ignore[union-attr]
+        self._since = state.clock()
+
+    def __enter__(self) -> None:
+        self._around = where.get()[2]
+        self._more.aside += self._passed()
+        super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        seconds = self._passed()
+        if self._around is not None and self._around._run is self._run:
+            self._around._inside += seconds
+
+    def _passed(self) -> float:
+        since, self._since = self._since, state.clock()
+        return self._since - since

@@ -91,6 +91,7 @@ class Pipeline(Phase):
                 self._measure(None)
             if error is None and self in self._lane.present:  # a forked child's is its parent's
                 self._check_declared()
+            self._inside = 0.0  # its phases are in its own report alone: in that of a run around, the time is its own
         super().__exit__(kind, error, trace_back)
 
     def _check_declared(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from otel_llmon import metering
+from otel_llmon import metering, telemetry
 from otel_llmon.goodput import EVALUATION, PRODUCTIVE
 from otel_llmon.metering import values
 from otel_llmon.metering.binding import api, current
@@ -56,7 +56,11 @@ def lane(run: Run, split: str) -> Lane:
     try:
         return _steps.memo[run, split]  # type: ignore[no-any-return]
     except (KeyError, TypeError):
-        name = values.text(split)
+        found: object = split  # whatever the annotation says
+        name = values.text(found)
+        if not isinstance(found, str):
+            kind = type(found).__name__
+            telemetry.warn_once("training %r: split is a %s, expected text; it counts as %r", run[0], kind, name)
         kind = PRODUCTIVE if name == TRAIN else EVALUATION
         where = (*run, name)
         gauges = {what: gauge.at(*where[: len(gauge.row.attributes)]) for what, gauge in _gauges.items()}

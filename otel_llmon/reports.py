@@ -13,7 +13,7 @@ class Share(NamedTuple):
     count: int  # type: ignore[assignment]  # a tuple's count() is nothing that a share needs
     seconds: float
     own: float
-    """Seconds that no phase inside it took."""
+    """Seconds that no phase inside it took; of a generator those in which its code ran, of a pipeline all."""
     share: float
     """Its own seconds as a part of the whole; all shares and what was outside of phases add up to 1."""
     failures: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_llmon import metering, phases
+from otel_llmon.metering import values
 from otel_llmon.semconv import attributes as key
 
 
@@ -43,7 +44,7 @@ def of(phase: str, pipeline: str | None = None) -> Summary | None:
 
     Those past a metric's cap of series are in its overflow series, and in no summary.
     """
-    here = {key.PHASE: phase} | ({} if pipeline is None else {key.PIPELINE: pipeline})
+    here = {key.PHASE: values.text(phase)} | ({} if pipeline is None else {key.PIPELINE: values.text(pipeline)})
     seen = [found for series in _series(phases._duration, here) if (found := series.read()) is not None]
     if not seen:
         return None

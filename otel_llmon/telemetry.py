@@ -27,18 +27,27 @@ LEVELS = {"disabled": DISABLED, "basic": BASIC, "detailed": DETAILED, "profiling
 LONGEST_SEQUENCE = 128
 """Items of a sequence that an attribute keeps."""
 
+MOST_TOLD = 20
+"""Names of which one warning is said."""
+
 DEFAULTS = "%s; going on with the defaults"
 
 log = logging.getLogger("otel_llmon")
-_told: set[str] = set()
+_told: dict[str, set[str | None]] = {}
+"""By message, whom it was said of."""
 _api: Any = trace if hasattr(trace, "_TRACER_PROVIDER") else SimpleNamespace(_TRACER_PROVIDER=None)
 _logs_api: Any = _internal if hasattr(_internal, "_LOGGER_PROVIDER") else SimpleNamespace(_LOGGER_PROVIDER=None)
 
 
 def warn_once(message: str, *args: Any) -> None:
-    """Log a warning the first time; a mistake in a loop is said once."""
-    if message not in _told:
-        _told.add(message)
+    """Log a warning the first time; a mistake in a loop is said once.
+
+    A message that begins with whom it is about ("phase %r: ...") is said once of each, up to MOST_TOLD of them.
+    """
+    name = args[0] if args and "%" in message.partition(":")[0] and isinstance(args[0], str) else None
+    told = _told.setdefault(message, set())
+    if name not in told and len(told) < MOST_TOLD:
+        told.add(name)
         log.warning(message, *args)
 
 

@@ -49,6 +49,12 @@ def training(name: str, model: str | None = None, attributes: Mapping[str, Any] 
     return Training(name, model, attributes)
 
 
+def _text(what: str, found: object) -> str:
+    if not isinstance(found, str):
+        raise TypeError(f'training: {what} is a {type(found).__name__}, expected text: training("finetune", "bert")')
+    return values.text(found)
+
+
 class Training:
     """A training run between `__enter__` and `__exit__`.
 
@@ -68,8 +74,8 @@ class Training:
     _begun: contextvars.Context
 
     def __init__(self, name: str, model: str | None = None, attributes: Mapping[str, Any] | None = None) -> None:
+        self._key = (_text("name", name), None if model is None else _text("model", model))
         self._pipeline = pipeline(name, attributes=attributes)
-        self._key = (values.text(name), None if model is None else values.text(model))
         self._depth = 0
         self._around: Epoch | None = None
         self.running = False
@@ -238,7 +244,7 @@ class Epoch:
 
     def __enter__(self) -> Self:
         run = self._run
-        if self._started is not None or not run.running:
+        if not run.running:
             run._tell_idle("epoch()")
             return self
         if run._around is not None:
@@ -281,7 +287,8 @@ class Epoch:
             if number is not None and -LARGEST <= number <= LARGEST:
                 return number
             found = values.shown(self._number if number is None else number)
-            telemetry.warn_once("epoch(%s): expected a number; it is the next one", found)
+            run = self._run._key[0]
+            telemetry.warn_once("training %r: epoch(%s): expected a number; it is the next one", run, found)
         return (self._run.epoch_number or 0) + 1
 
     def _tell(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import queue
@@ -84,7 +85,7 @@ def test_headers_that_tell_of_nothing_begin_a_trace(recorder):
 
 def test_a_message_without_headers_begins_a_trace(recorder, caplog, monkeypatch):
     """None is one without; of what are no headers one line tells, and the worker goes on."""
-    monkeypatch.setattr(telemetry, "_told", set())
+    monkeypatch.setattr(telemetry, "_told", {})
     for headers in (None, {}, ()):
         with continued(headers):
             work()
@@ -109,8 +110,31 @@ def test_a_coroutine_function_is_refused_at_the_call():
     async def answer():
         pass
 
-    with pytest.raises(TypeError, match="a task takes its context along"):
-        carry(answer)
+    class Answer:
+        async def __call__(self):
+            pass
+
+    for wrong in (answer, Answer(), functools.partial(answer)):
+        with pytest.raises(TypeError, match="a task takes its context along"):
+            carry(wrong)
+
+
+def test_what_runs_after_its_call_is_refused_at_the_call():
+    """A generator's code runs where somebody goes over it; a class may be called, whatever its instances are."""
+
+    class Answers:
+        def __call__(self):
+            yield
+
+    async def answers():
+        yield
+
+    for wrong in (Answers(), Answers().__call__, answers):
+        with pytest.raises(TypeError, match="carry the one that goes over it"):
+            carry(wrong)
+    with pytest.raises(TypeError, match="carry: found 3, expected a function"):
+        carry(3)
+    assert isinstance(carry(Answers)(), Answers)
 
 
 @pytest.mark.row("M8")

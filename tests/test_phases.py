@@ -8,13 +8,14 @@ import gc
 import os
 import threading
 import time
+from enum import StrEnum
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
-from otel_llmon import phase, pipeline, telemetry
+from otel_llmon import batch, phase, pipeline, telemetry
 from otel_llmon.testing import Recorder
 
 DURATION = "llmon.phase.duration"
@@ -502,13 +503,17 @@ def test_attributes_go_to_the_span_and_not_to_the_metric(recorder):
     assert set(point.attributes) == {"llmon.phase", "llmon.outcome"}
 
 
+class Stage(StrEnum):
+    """Names that a program has once."""
+
+    LOAD = "load"
+
+
 @pytest.mark.parametrize(
-    "name",
-    [None, 7, ["x"], "x" * 10_000_000, "half a pair: \ud800"],
-    ids=["none", "number", "list", "10 MB", "surrogate"],
+    "name", [Stage.LOAD, "x" * 10_000_000, "half a pair: \ud800"], ids=["enum", "10 MB", "surrogate"]
 )
 def test_odd_names_do_not_raise(recorder, name):
-    """What is no text becomes text, and text has a bounded length and can be encoded."""
+    """Text of any class has a bounded length and can be encoded."""
     with phase(name, {"\ud800": "\ud800"}):
         pass
     assert recorder.finished[0].name.encode()
@@ -540,6 +545,14 @@ def test_a_phase_needs_a_name():
     """A bare @phase is a mistake that shows at once."""
     with pytest.raises(TypeError, match=r"expected a name: @phase\("):
         phase(lambda: None)
+
+
+@pytest.mark.parametrize("name", [None, 7, ["a"], b"load"])
+@pytest.mark.parametrize("call", [phase, pipeline, lambda name: batch([1], name), lambda name: phase(name, probes=[])])
+def test_a_name_that_is_no_text_is_an_error_at_the_call(call, name):
+    """It would be the name of a metric's series for good."""
+    with pytest.raises(TypeError, match=f"found a {type(name).__name__}, expected a name"):
+        call(name)
 
 
 def test_level_basic_makes_no_span(recorder):

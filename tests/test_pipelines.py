@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import threading
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import otel_llmon
-from otel_llmon import batch, phase, pipeline, telemetry
+from otel_llmon import batch, phase, pipeline, telemetry, training
 from otel_llmon.runs import Run
 
 ITEMS = "llmon.pipeline.items"
@@ -81,6 +84,103 @@ def test_each_run_has_a_report_of_its_own(recorder, clock):
     assert [share.name for share in outer.report().phases] == ["inner"]
 
 
+def test_a_run_inside_a_run_is_one_phase_of_it(recorder, clock):
+    """All its time is its own there: where that went is in the report of the inner one, which is not lost either."""
+    with pipeline("nightly") as nightly:
+        spend(clock, "load", 20)
+        with phase("train"), training("finetune") as inner:
+            clock.now += 5
+            with inner.epoch():
+                clock.now += 75
+    assert {share.name: share.own for share in nightly.report().phases} == {"finetune": 80, "load": 20, "train": 0}
+    assert (nightly.report().slowest, nightly.report().outside) == ("finetune", 0)
+    assert [(share.name, share.own) for share in inner.report().phases] == [("epoch", 75)]
+
+
+def in_report(run):
+    """Seconds of its own, by phase, and outside of phases."""
+    report = run.report()
+    outside = report.outside * report.seconds
+    return {share.name: pytest.approx(share.own) for share in report.phases} | {"outside": pytest.approx(outside)}
+
+
+def items(clock):
+    """Three items, 5 seconds each, 2 of them in a phase inside, and 1 at the end."""
+    for item in range(3):
+        spend(clock, "parse", 2)
+        clock.now += 3
+        yield item
+    clock.now += 1
+
+
+def test_a_generator_s_own_time_is_that_in_which_its_code_runs(recorder, clock):
+    """What its consumer does is the consumer's; the duration is that from the first item to the end, as ever."""
+    with pipeline("ingest") as run:
+        for _ in phase("read")(items)(clock):
+            spend(clock, "embed", 100)
+            clock.now += 10
+    assert in_report(run) == {"embed": 300, "read": 10, "parse": 6, "outside": 30}
+    [read] = (share for share in run.report().phases if share.name == "read")
+    assert read.seconds == run.report().seconds == 346
+
+
+def test_a_phase_has_no_part_in_the_steps_of_a_generator_that_are_taken_in_it(recorder, clock):
+    """Whichever phase that is, at each step anew."""
+    read = phase("read")(items)(clock)
+    with pipeline("ingest") as run, phase("job"):
+        for _ in range(3):
+            with phase("fetch"):
+                next(read)
+                clock.now += 1
+            spend(clock, "embed", 100)
+        list(read)
+        clock.now += 7
+    assert in_report(run) == {"embed": 300, "read": 10, "job": 7, "parse": 6, "fetch": 3, "outside": 0}
+
+
+def test_the_same_holds_for_asynchronous_generators_and_for_those_that_are_left(recorder, clock):
+    """However they end: what follows the last item asked for is nobody's."""
+
+    @phase("read")
+    async def read():
+        try:
+            for item in items(clock):
+                yield item
+        finally:
+            clock.now += 4
+
+    async def main():
+        with phase("job"):
+            found = read()
+            async for _ in found:
+                spend(clock, "embed", 100)
+                break
+            await found.aclose()
+
+    with pipeline("ingest") as run:
+        asyncio.run(main())
+    assert in_report(run) == {"embed": 100, "read": 7, "parse": 2, "job": 0, "outside": 0}
+
+
+def test_a_generator_that_is_a_run_in_a_run_has_its_steps_time_there(recorder, clock):
+    """Its phases are in its own report, its consumer's work is in none of them."""
+    with pipeline("outer") as run, phase("job"):
+        for _ in pipeline("read")(items)(clock):
+            spend(clock, "embed", 100)
+        clock.now += 7
+    assert in_report(run) == {"embed": 300, "read": 16, "job": 7, "outside": 0}
+
+
+def test_outside_of_a_run_generators_are_timed_as_in_one(recorder, clock):
+    """One that began before it, and its consumer's phases; there is nothing that they could be told to."""
+    read = phase("read")(items)(clock)
+    next(read)
+    with pipeline("ingest") as run, phase("fetch"):
+        next(read)
+    assert in_report(run) == {"fetch": 5, "outside": 0}
+    list(read)
+
+
 def test_threads_that_carry_the_context_take_part(recorder, clock):
     """Every phase is in the report, whichever thread ran it."""
     from contextvars import copy_context
@@ -123,6 +223,16 @@ def test_a_count_that_is_none_is_left_out_everywhere(recorder, number):
         run.count("documents", number)
     assert run.report().items == {}
     assert not recorder.value(ITEMS, {"llmon.pipeline": "ingest", "llmon.items": "documents"})
+
+
+def test_each_run_is_told_its_own_mistake_and_many_are_told_in_bounds(recorder, caplog):
+    """The second one's must not be lost behind the first one's, and a thousand must not fill the log."""
+    for name in ("ingest", "repair", "ingest", "repair"):
+        pipeline(name, phases=7)
+    assert [message.partition(":")[0] for message in caplog.messages] == ["pipeline 'ingest'", "pipeline 'repair'"]
+    for number in range(1000):
+        pipeline(f"shard {number}", phases=7)
+    assert len(caplog.messages) == telemetry.MOST_TOLD
 
 
 def test_a_count_outside_of_the_work_is_told(recorder, caplog):
@@ -246,6 +356,68 @@ def test_a_batch_without_a_length_is_not_counted(recorder):
     assert ITEMS not in recorder.points()
 
 
+class Unsure:
+    """Has `__len__`, as a sparse matrix and a loader of a stream have, which raises."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        raise self.error
+
+
+def active(recorder, name):
+    """Phases of this name that run."""
+    return recorder.value("llmon.phase.active", {"llmon.phase": name})
+
+
+@pytest.mark.parametrize(
+    "items", [Unsure(TypeError("ambiguous")), np.array(5.0), range(10**30)], ids=["own", "array", "range"]
+)
+def test_a_batch_whose_length_cannot_be_told_is_not_counted(recorder, items):
+    """It is no error of the work, and the batch ends as ever."""
+    with batch(items, "score"):
+        pass
+    assert active(recorder, "score") == 0
+    assert ITEMS not in recorder.points()
+    assert recorder.spans()["score"].end_time
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("where", ["before", "after", "length"])
+def test_a_batch_that_a_hook_or_its_items_end_is_over(recorder, where, error):
+    """Ctrl-C and an exit pass; the span has ended, and the next one is no child of it."""
+
+    def ends(_):
+        raise error
+
+    items = Unsure(error) if where == "length" else [1]
+    hooks = {} if where == "length" else {where: ends}
+    caught = None
+    try:
+        with batch(items, "score", **hooks):
+            pass
+    except (SystemExit, KeyboardInterrupt) as exc:
+        caught = exc
+    assert caught is (None if isinstance(error, MemoryError) else error)
+    assert active(recorder, "score") == 0
+    with phase("next"):
+        pass
+    assert recorder.spans()["next"].parent is None
+    how = {SystemExit: "failure", KeyboardInterrupt: "cancellation", MemoryError: "success"}[type(error)]
+    [point] = (one for one in recorder.points()["llmon.phase.duration"] if one.attributes["llmon.phase"] == "score")
+    assert point.attributes["llmon.outcome"] == how
+
+
+def test_a_batch_that_is_entered_twice_is_one_batch(recorder):
+    """Its hooks are called once, and its items counted once."""
+    seen = []
+    with batch([1, 2], "score", before=seen.append, after=seen.append) as part, part:
+        pass
+    assert len(seen) == 2
+    assert recorder.value(ITEMS, {"llmon.items": "score", "llmon.phase": "score"}) == 2
+
+
 def test_a_hook_that_is_no_function_is_an_error_at_the_call():
     """The caller's own mistake is told at once."""
     with pytest.raises(TypeError, match="expected functions"):
@@ -254,14 +426,62 @@ def test_a_hook_that_is_no_function_is_an_error_at_the_call():
         batch([1], "score", before=3)
 
 
-def test_disabled_everything_is_there_and_does_nothing():
+class Later:
+    """A callable whose call is a coroutine."""
+
+    async def __call__(self, items):
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("hook", [Later(), Later().__call__, functools.partial(Later().__call__)])
+def test_a_hook_that_nobody_would_await_is_an_error_at_the_call(hook):
+    """It would never run, without a word."""
+    with pytest.raises(TypeError, match="expected plain functions; nobody would await it"):
+        batch([1], "score", after=[print, hook])
+
+
+def test_an_attempt_is_no_hook(recorder):
+    """What `phase(after=)` takes can be called as well, as a decorator."""
+    with phase("score") as attempt:
+        pass
+    with pytest.raises(TypeError, match=r"found a phase .* a retry is phase\(\.\.\., after=\)"):
+        batch([1], "score", after=attempt)
+
+
+def test_a_decorated_function_is_a_batch_at_each_call(recorder):
+    """With its hooks, its items and its probes."""
+    seen = []
+
+    @batch([1, 2], "score", before=seen.append, after=seen.append)
+    def score():
+        seen.append("work")
+
+    score()
+    score()
+    assert seen == [[1, 2], "work", [1, 2]] * 2
+    assert recorder.value(ITEMS, {"llmon.items": "score", "llmon.phase": "score"}) == 4
+    assert [span.name for span in recorder.finished] == ["score", "score"]
+
+
+def test_disabled_everything_is_there_and_does_nothing(caplog):
     """The program is the same at every level."""
+
+    def letters():
+        yield from "ab"
+
     before = telemetry.state.level
     telemetry.state.level = telemetry.DISABLED
     try:
-        with pipeline("ingest", phases=["a"]) as run, phase("a", after=None) as work, batch([1], "b", after=print):
+        with (
+            pipeline("ingest", phases=["a"]) as run,
+            phase("a", after=None) as work,
+            batch([1], "b", after=print) as part,
+        ):
             run.count("documents", 3)
             work.count("documents")
+            part.count("documents")
+        assert list(part(letters)()) == ["a", "b"]
         assert run.report().phases == ()
+        assert not caplog.text
     finally:
         telemetry.state.level = before

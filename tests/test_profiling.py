@@ -77,10 +77,13 @@ def test_a_phase_may_ask_for_probes_by_itself(recorder, names):
 def test_peaks_are_histograms_by_phase_and_pipeline(recorder):
     """Also at level `basic`, where there are no spans."""
     telemetry.state.level = telemetry.BASIC
-    with pipeline("ingest", probes=["memory"]), phase("embed", {"shard": 1}, probes=["memory"]):
-        pass
+    asked = ["memory"]
+    with pipeline("ingest", probes=asked), phase("embed", {"shard": 1}, probes=asked):  # noqa: SIM117  # one too long
+        with batch([1], "score", probes=asked), batch([1], "other"):
+            pass
     points = recorder.points()["llmon.phase.memory.peak"]
     assert [dict(point.attributes) for point in points] == [
+        {"llmon.phase": "score", "llmon.pipeline": "ingest"},
         {"llmon.phase": "embed", "llmon.pipeline": "ingest"},
         {"llmon.pipeline": "ingest"},
     ]

@@ -48,3 +48,11 @@ def test_a_phase_that_takes_no_time_has_no_rate(recorder, clock):
         instant.count("documents", 3)
     found = summaries.of("instant")
     assert (found.mean, found.items, found.rate("documents")) == (0, {"documents": 3}, None)
+
+
+def test_a_long_name_is_found_by_itself(recorder, clock):
+    """Metrics know it by its beginning."""
+    name = "embed " * 100
+    with pipeline(name), phase(name):
+        clock.now += 2
+    assert summaries.of(name, name).seconds == 2

@@ -111,6 +111,24 @@ def test_what_is_no_number_is_refused_and_told(recorder, run, junk, caplog):
     assert "llmon.training.loss: found a" in caplog.text
 
 
+@pytest.mark.parametrize("given", [(3,), (None,), (["a"],), ("finetune", 3), ("finetune", object())])
+def test_a_name_that_is_no_text_is_an_error_at_the_call(given):
+    """A model itself is not its name."""
+    with pytest.raises(TypeError, match=r"training: (name|model) is a .*, expected text"):
+        training(*given)
+
+
+@pytest.mark.parametrize("split", [3, None, ["a"]])
+def test_a_part_of_the_data_that_is_no_text_is_told(recorder, run, split, caplog):
+    """A run of days does not end for that: the step counts, and one line says as what."""
+    run.step(split=split)
+    run.step(split=split)
+    assert recorder.value("llmon.training.steps", {**RUN, "llmon.split": str(split)}) == 2
+    assert [record.message for record in caplog.records] == [
+        f"training 'finetune': split is a {type(split).__name__}, expected text; it counts as {str(split)!r}"
+    ]
+
+
 class Tensor:
     """As torch's on a GPU: to read it is to wait, and the next step may write into it."""
 
@@ -396,6 +414,20 @@ def test_what_comes_outside_of_the_run_is_told_and_left_out(recorder, caplog):
         pass
     assert not {name for name in recorder.points() if name.startswith("llmon.training.")}
     assert "only while it runs" in caplog.text
+
+
+def test_an_epoch_can_be_used_again(recorder, run, caplog):
+    """After its end, as a phase can; inside itself it is another epoch, as any other is."""
+    again = run.epoch()
+    for _ in range(2):
+        with again:
+            run.step(loss=1.0)
+    assert [epoch["epoch"] for epoch in told(recorder, "training.epoch")] == [1, 2]
+    assert not caplog.text
+    with again, again:
+        pass
+    assert "an epoch begins in another one" in caplog.text
+    assert [epoch["epoch"] for epoch in told(recorder, "training.epoch")] == [1, 2, 3, 4]
 
 
 def test_a_run_can_run_again_and_inside_itself(recorder, clock, caplog):

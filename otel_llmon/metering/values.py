@@ -60,6 +60,17 @@ def number(value: Any) -> float | None:
         return None
 
 
+def length(items: object) -> int | None:
+    """Return the number of items, where they can tell it and it can be counted."""
+    try:
+        if type(items) is range and items:  # `len` ends below what a range may hold
+            found = (items[-1] - items[0]) // items.step + 1
+            return found if found <= LIMIT else None
+        return len(items)  # type: ignore[arg-type]
+    except Exception:  # no length, or a foreign object's own failure to tell it
+        return None
+
+
 def shown(value: Any) -> str:
     """Return a number as a message says it; Python refuses to write out one of very many digits."""
     if not isinstance(value, int) or -LARGEST_INT <= value <= LARGEST_INT:

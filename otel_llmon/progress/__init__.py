@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from otel_llmon import telemetry
+from otel_llmon.metering import values
 from otel_llmon.progress import given, iterating, reporting
 from otel_llmon.progress.books import COMPLETED, Counts
 from otel_llmon.progress.children import Shared
@@ -70,7 +71,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if items is not None:
             given.iterable(items, self.name)
         self._items = items
-        self._total = given.total(total if total is not None else given.length(items), self.name)
+        self._total = given.total(total if total is not None else values.length(items), self.name)
         self._initial = given.initial(initial, self.name)
         self._every = None if every is None else Every.of(every)
         self._weight = None if weight is None else given.amount(weight, "weight", self.name)

@@ -80,17 +80,6 @@ def outcome(found: Any, name: str) -> str:
     return found
 
 
-def length(items: object) -> int | None:
-    """Return the number of items, where they can tell it and it can be counted."""
-    try:
-        if type(items) is range and items:  # `len` ends below what a range may hold
-            found = (items[-1] - items[0]) // items.step + 1
-            return found if found <= MOST else None
-        return len(items)  # type: ignore[arg-type]
-    except Exception:  # no length, or a foreign object's own failure to tell it
-        return None
-
-
 def _number(found: Any, what: str) -> float | None:
     if found is None:
         return None
