@@ -210,6 +210,7 @@ proc /proc proc rw 0 0
 /dev/loop3 {tmp_path} squashfs ro 0 0
 server:/home {tmp_path} nfs4 rw 0 0
 tmpfs /dev/shm tmpfs rw 0 0
+/dev/sdc1 /mnt/ends\u2028here vfat rw 0 0
 """
     assert filesystems.local(mounts) == [("overlay", "/", "overlay"), ("/dev/sdb1", f"{tmp_path}/data set", "xfs")]
 
