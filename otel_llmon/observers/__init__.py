@@ -92,8 +92,8 @@ class _Sampler:
                 metering.instrument_of(row, sourced=True).sources[key] = self._reader(source, row.name)
             self._stopped = False
         if metering.connected():
+            self._wake.set()  # before the thread is there, which needs no second pass then
             self.ensure()
-            self._wake.set()
 
     def _reader(self, source: _Source, row: str) -> metering.Source:
         def read() -> Iterable[Told]:
