@@ -115,8 +115,11 @@ class GPUs:
         lease: Lease | None = None,
         spending: Spending | None = None,
         environ: Mapping[str, str] = os.environ,
+        *,
+        charges: bool = True,
     ) -> None:
         self._find, self._lease, self._spending, self._environ = find, lease, spending, environ
+        self._charges = charges
         self._connection: Connection | None = None
         self._watched: list[_Watched] = []
         self._lost: dict[str, Device] = {}
@@ -127,16 +130,17 @@ class GPUs:
         self._told: set[str] = set()
         self._why = ""
         self.last: tuple[Reading, ...] | None = None
-        """What was read last, for who wants it without asking the driver."""
+        """What was read of the machine last; None where there is no driver, or another process asks it."""
 
     def __call__(self) -> Iterable[Reading]:
         """Read what is due, and return what is known of all devices."""
         self.last = None
         try:
-            self.last = tuple(self._observe())
+            readings = tuple(self._observe())
         finally:
             self._tell_problems()
-        return self.last
+        self.last = readings if self._leads and self._connection is not None else None
+        return readings
 
     def _observe(self) -> Iterator[Reading]:
         self._samples += 1
@@ -189,7 +193,8 @@ class GPUs:
             self._say(str(exc))
             return
         self._connection = connection
-        self._spending = self._spending or Spending(Shares())
+        if self._charges and self._spending is None:
+            self._spending = Spending(Shares())
         self._watch(connection)
         self._say("")
 
@@ -308,3 +313,8 @@ def watch(lease: Lease | None = None) -> Callable[[], Iterable[Reading]]:
     else:
         spending = Spending(Shares())
     return GPUs(lease=lease or Lease.of(os.environ), spending=spending)
+
+
+def look() -> Callable[[], Iterable[Reading]]:
+    """Return an observer for who asks for himself: it waits for no lease, and what phases used is not its affair."""
+    return GPUs(charges=False)

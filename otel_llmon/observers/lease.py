@@ -44,6 +44,11 @@ class Lease:
             _leases[where] = cls(f"machine {where}")
         return _leases[where]
 
+    @property
+    def ours(self) -> bool:
+        """Whether it was this process's when it was asked for last."""
+        return sys.platform == "win32" or self._owner == os.getpid()
+
     def held(self) -> bool:
         """Take the lease if nobody has it; return whether it is this process's."""
         if sys.platform == "win32" or self._owner == os.getpid():  # there, each process counts for itself
