@@ -114,12 +114,16 @@ class _Sampler:
         return found
 
     def remove(self, key: str) -> None:
-        """Read a source no more."""
+        """Read a source no more; what one process reports for all, another one may report now."""
         with self._lock:
             source = self.sources.pop(key, None)
-            if source is not None:
-                for row in source.rows.values():
-                    metering.instrument_of(row, sourced=True).sources.pop(key, None)
+            if source is None:
+                return
+            for row in source.rows.values():
+                metering.instrument_of(row, sourced=True).sources.pop(key, None)
+        give_back = getattr(source.observe, "give_back", None)
+        if give_back is not None:
+            give_back()
 
     def ensure(self) -> None:
         """See that a thread is there and that none hangs; called by whoever collects."""

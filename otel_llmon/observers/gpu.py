@@ -1,7 +1,7 @@
 """NVIDIA GPUs through NVML: what the machine's do, and what this process holds there.
 
-One process of a service reports the machine's GPUs; each reports what is its own. Where there is no GPU, no driver, or
-one that fails, its series are absent, one line says why, and it is tried again on later beats.
+Of those that send to one place, one process reports the machine's GPUs; each reports what is its own. Where there is
+no GPU, no driver, or one that fails, its series are absent, one line says why, and it is tried again on later beats.
 """
 
 from __future__ import annotations
@@ -141,6 +141,11 @@ class GPUs:
             self._tell_problems()
         self.last = readings if self._leads and self._connection is not None else None
         return readings
+
+    def give_back(self) -> None:
+        """Leave the machine's to another process."""
+        if self._lease is not None:
+            self._lease.give_back()
 
     def _observe(self) -> Iterator[Reading]:
         self._samples += 1
@@ -312,7 +317,7 @@ def watch(lease: Lease | None = None) -> Callable[[], Iterable[Reading]]:
         spending = None
     else:
         spending = Spending(Shares())
-    return GPUs(lease=lease or Lease.of(os.environ), spending=spending)
+    return GPUs(lease=lease or Lease.of(os.environ, "gpu"), spending=spending)
 
 
 def look() -> Callable[[], Iterable[Reading]]:

@@ -40,6 +40,10 @@ class Once:
         """Return what was read last; None where another process reads it."""
         return self.observe.last if self.lease.ours else None
 
+    def give_back(self) -> None:
+        """Read no more, so that another process may."""
+        self.lease.give_back()
+
 
 def sources(observers: Iterable[str | Any], *, reported: bool = True) -> dict[str, Callable[[], Made]]:
     """Return how each source that these names stand for is made, by its full name: `host.memory`, `efficiency`.
@@ -109,5 +113,11 @@ def _whole(module: Any, *, reported: bool) -> Made:
 
 def _part(module: Any, name: str, *, reported: bool) -> Made:
     group = module.GROUPS[name]()
-    lease = Lease.of(os.environ) if reported and getattr(module, "ONCE", False) else None
+    lease = _lease(module, name) if reported and getattr(module, "ONCE", False) else None
     return group if lease is None else Once(group, lease), group.rows
+
+
+def _lease(module: Any, name: str) -> Lease | None:
+    """Return the lease on a group, which is that of the group it stands in for: nothing is to add up to twice."""
+    group = getattr(module, "INSTEAD", {}).get(name, name)
+    return Lease.of(os.environ, f"{module.__name__.rpartition('.')[2]}.{group}")
