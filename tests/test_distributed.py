@@ -7,8 +7,8 @@ import pickle
 import queue
 import sys
 import threading
-from signal import SIGUSR1
 from concurrent.futures import ThreadPoolExecutor
+from signal import SIGUSR1
 
 import pytest
 from opentelemetry import trace
