@@ -284,6 +284,36 @@ def test_a_lost_gpu_takes_none_of_the_others_along(gpus, running, sink):
     assert until(lambda: by(sink.latest()["hw.status"], "hw.id", "hw.state") == states)
 
 
+def test_gpus_that_are_not_there_any_more_are_told_and_counted(gpus, running, sink):
+    """All at once, too; when they are back, that is told, and they are read again."""
+    gpus.say({"count": 2, **gpu(0), **gpu(1)})
+    process = running()
+    assert len(whole(sink)[MEMORY]) == 2
+    gpus.say({"count": 0})
+    failed = {
+        (which, state): int(state == "failed") for which in ("GPU-aaaa", "GPU-bbbb") for state in ("ok", "failed")
+    }
+    assert until(lambda: by(sink.latest().get("hw.status", ()), "hw.id", "hw.state") == failed)
+    assert until(lambda: not {MEMORY, UTILIZATION} & set(sink.latest()))
+    assert sink.latest()[AVAILABLE] == [({}, 0)]
+    assert of(sink.latest()["llmon.self.errors"], llmon__source="gpu") == [2]
+    gpus.say({"count": 2})
+    assert until(lambda: len(sink.latest().get(MEMORY, ())) == 2)
+    _, said = ended(process)
+    [line, *back] = lines_of(said)
+    assert line.count("is not there any more") == 2
+    assert len(back) == 2
+    assert all("is back" in each for each in back)
+
+
+def test_more_than_all_is_no_utilisation(gpus, running, sink):
+    """Some drivers say 255 where they do not know."""
+    gpus.say({"count": 1, **gpu(busy=255, memory_busy=255, activity="self:255")})
+    running()
+    found = until(lambda: (batch := sink.latest()).get(OWN) and batch)
+    assert not {UTILIZATION, "llmon.gpu.memory.activity", "llmon.process.gpu.utilization"} & set(found)
+
+
 @pytest.mark.parametrize(
     ("how", "line"),
     [

@@ -186,11 +186,13 @@ class GPUs:
     def _connect(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        before = [watched.device for watched in self._watched]
         self._connection, self._watched = None, []
         self._rest = min(2 * self._rest + 1, LONGEST_REST)
         self._not_before = self._samples + self._rest
         try:
             connection = Connection(self._find(), self._note)
+            self._miss(before, connection)
             if not connection.devices and not self._lost:
                 connection.close()
                 raise NoDataError("there is no GPU")  # noqa: TRY301  # as where the driver says it
@@ -204,7 +206,7 @@ class GPUs:
         self._say("")
 
     def _look_again(self, connection: Connection) -> None:
-        before = {device.uuid for device in connection.devices}
+        before = connection.devices
         try:
             connection.renew()
         except NoDataError as exc:
@@ -212,10 +214,22 @@ class GPUs:
             connection.close()
             self._connection = None
             return
-        if before != {device.uuid for device in connection.devices}:
+        self._miss(before, connection)
+        if {device.uuid for device in before} != {device.uuid for device in connection.devices}:
             self._watch(connection)
         for watched in self._watched:
             watched.resting = True
+
+    def _miss(self, before: Iterable[Device], connection: Connection) -> None:
+        """Take GPUs for lost that were there before, and that the driver does not count any more."""
+        known = {device.uuid for device in connection.devices} | self._lost.keys()
+        gone = [device for device in before if device.parent is None and device.uuid not in known]
+        if not gone or not connection.whole:  # one that could not be looked at has been told already
+            return
+        self._lost |= {device.uuid: device for device in gone}
+        errors.at("gpu").add(len(gone))
+        said = "; ".join(f"{device.name} {device.uuid} is not there any more" for device in gone)
+        telemetry.log.warning("observer gpu: %s; left out until it is back", said)
 
     def _follow_lease(self, connection: Connection) -> None:
         leads = self._lease is None or self._lease.held()
