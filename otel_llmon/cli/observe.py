@@ -46,7 +46,7 @@ def run(
     over: Annotated[float, typer.Option(help="Seconds over which utilizations are taken.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="Print the readings for a program.")] = False,
 ) -> None:
-    """Print one sample of everything that can be read here: machine, container, process, devices, checks."""
+    """Print one sample of everything that can be read here: machine, container, process, devices."""
     if not 0 <= over <= LONGEST:
         raise SettingsError(f"--over {over:g}: expected seconds from 0 to {LONGEST}")
     wanted = [part.strip() for name in names or () for part in name.split(",")]
