@@ -595,6 +595,9 @@ def test_a_snapshot_needs_nothing_attached(sampler):
     assert 0 <= now.host.cpu.busy <= 1
     assert now.host.cpus == ()
     assert now.gpu is None
+    assert snapshot("gpu") is None
+    attach("gpu")
+    assert snapshot().gpu is None
     with pytest.raises(SettingsError, match=r"snapshot\('hosts'\): expected one of"):
         snapshot("hosts")
     with pytest.raises(SettingsError, match=r"snapshot\(\['host'\]\): expected one of"):

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from otel_llmon.semconv.attributes import SERVICE_NAME
+
 if sys.platform != "win32":
     from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 
@@ -137,7 +139,7 @@ def _place(url: str) -> str:
 def _named(attributes: str) -> str:
     """Return the service's name out of a list of attributes."""
     pairs = (pair.partition("=") for pair in attributes.split(","))
-    return next((unquote(value.strip()) for key, _, value in pairs if key.strip() == "service.name"), "")
+    return next((unquote(value.strip()) for key, _, value in pairs if key.strip() == SERVICE_NAME), "")
 
 
 _all: weakref.WeakSet[Lease] = weakref.WeakSet()
