@@ -289,6 +289,34 @@ def test_the_group_of_a_process_is_found(tmp_path, path, top, folder):
     assert found.folders[-1] == tmp_path / "sys/fs/cgroup"
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a\x0cb", b"a\xe2\x80\xa8b"])
+def test_a_mount_point_may_hold_any_bytes(tmp_path, tree, name):
+    """Somebody's stick whose name is no UTF-8, or what Python takes for the end of a line, ends no program's start."""
+    root, mounts = tree(), tmp_path / "proc/self/mountinfo"
+    mounts.write_bytes(b"29 20 0:25 / /mnt/" + name + b" rw - tmpfs none rw\n" + mounts.read_bytes())
+    assert cgroup.limited(root)
+    assert cgroup.watch_memory(root).read().limit == 512 << 20
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("proc/self/mountinfo", b"30 20 - cgroup2\n- cgroup cgroup cpu\n\n"),
+        ("proc/self/cgroup", b"0\n:\nnonsense\n"),
+        ("sys/fs/cgroup/cpu.max", b"50000 0\n"),
+        ("sys/fs/cgroup/cpu.max", b"9" * 400 + b" 1\n"),
+        ("sys/fs/cgroup/cpu.max", b"\xe9 \xe9\n"),
+    ],
+)
+def test_what_makes_no_sense_is_no_limit(tmp_path, file, text):
+    """It is asked where `auto` is made out, which no program's start may fail on."""
+    for name in ("proc/self/cgroup", "proc/self/mountinfo", file):
+        place = tmp_path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text if name == file else SECOND[name].encode())
+    assert not cgroup.limited(str(tmp_path))
+
+
 def test_a_machine_without_control_groups_says_so(tmp_path):
     """No data is no failure."""
     with pytest.raises(NoDataError, match="no control groups"):

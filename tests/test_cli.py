@@ -232,6 +232,19 @@ def test_a_yes_or_no_is_no_share():
     assert shown(1, gpu.HW_STATUS) == shown(1, gpu.GPU_THROTTLE) == "1"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("flag", ["", "--json"])
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [(">/dev/full", "not written, no space left on device"), (">&-", "closed, nothing can be printed")],
+)
+def test_a_command_whose_output_cannot_be_written_says_so(place, line, flag):
+    """One line, and nothing more at the interpreter's end."""
+    command = f"exec '{BIN / 'llmon'}' observe process.gc --over 0 {flag} {place}"
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"llmon: standard output: {line}\n")
+
+
 def test_observe_goes_on_where_one_source_fails(llmon, monkeypatch):
     """Whoever is broken is named, and the others are shown; so is an observer that somebody adds."""
 

@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from signal import SIGUSR1
 
 import pytest
 from opentelemetry import trace
@@ -16,7 +17,8 @@ from processes import needs_instrumented_children, until
 
 from otel_llmon import carry, child_environ, continued, inject, phase, pipeline, telemetry
 from otel_llmon.lifecycle.workers import detected
-from otel_llmon.observers.lease import Lease
+from otel_llmon.observers.lease import Lease, destination
+from otel_llmon.observers.sources import sources
 
 HOST = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "train-7-x2b"}
 
@@ -286,28 +288,125 @@ def test_a_spawned_worker_that_sets_its_own_rank_is_known_by_it(program, sink, i
     assert {each.get("llmon.rank") for each in sink.resources("logs")} == {"0", "1", None}
 
 
-def test_a_lease_has_one_holder_until_it_ends(tmp_path):
-    """Another service's lease is another one. Who did not get it asks again after half a second."""
+def test_a_lease_has_one_holder_until_it_is_given_back(tmp_path):
+    """Who did not get it asks again after half a second, who had it never. Another group's lease is another one."""
     now = [0.0]
     first, second, other = (Lease(name, tmp_path, lambda: now[0]) for name in ("a", "a", "b"))
     assert first.held()
     assert first.held()
     assert not second.held()
     assert other.held()
-    first.release()
+    first.give_back()
+    assert not first.held()
     assert not second.held()
     now[0] += 1
-    assert second.held()
     assert not first.held()
+    assert second.held()
 
 
-def test_who_shares_a_lease(tmp_path):
-    """Programs that send to the same place, of whatever name; those that say nothing of it are strangers."""
-    there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318"}
-    assert Lease.of(there | {"OTEL_SERVICE_NAME": "x"}) is Lease.of(there | {"OTEL_SERVICE_NAME": "y"})
-    assert Lease.of(there | {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://b:4318"}) is not Lease.of(there)
-    assert Lease.of({"OTEL_SERVICE_NAME": "x"}) is not Lease.of({"OTEL_SERVICE_NAME": "y"})
-    assert Lease.of({}) is None
+PLACE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+METRICS = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+TO = "OTEL_METRICS_EXPORTER"
+NAMED = "OTEL_SERVICE_NAME"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({PLACE: "http://a:4318", NAMED: "x"}, {PLACE: "http://a:4318/", NAMED: "y"}),
+        ({PLACE: "http://localhost:4318"}, {PLACE: "http://127.0.0.1:4318"}),
+        ({PLACE: "http://localhost:4318"}, {PLACE: "localhost:4317"}),
+        ({PLACE: "http://[::1]:4318"}, {TO: "otlp"}),
+        ({PLACE: "http://A.example/otlp"}, {METRICS: "https://a.example/otlp/v1/metrics", PLACE: "http://b"}),
+        ({PLACE: "http://a", TO: "console,otlp"}, {PLACE: "http://a"}),
+        ({NAMED: "x"}, {"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name=x"}),
+        ({NAMED: "x"}, {NAMED: "x", PLACE: "http://a", TO: "prometheus"}),
+    ],
+)
+def test_who_shares_a_lease(one, other):
+    """Programs that send to the same place, of whatever name and however they write it."""
+    assert destination(one) == destination(other) is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({PLACE: "http://a:4318"}, {PLACE: "http://b:4318"}),
+        ({PLACE: "http://a:4318"}, {PLACE: "http://a:9999"}),
+        ({PLACE: "http://a/one"}, {PLACE: "http://a/two"}),
+        ({PLACE: "http://a:nonsense"}, {PLACE: "http://a:4318"}),
+        ({NAMED: "x"}, {NAMED: "y"}),
+    ],
+)
+def test_who_shares_none(one, other):
+    """Each of two places is told of the machine."""
+    assert destination(one) != destination(other)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {PLACE: "http://a", TO: "none"},
+        {PLACE: "http://a", TO: "console"},
+        {PLACE: "http://a", "OTEL_SDK_DISABLED": "TRUE"},
+    ],
+)
+def test_whose_metrics_go_nowhere_keeps_nobody_from_reporting(environ):
+    """Nor does one of whom nobody can tell where they go."""
+    assert Lease.of(environ, "host.memory") is None
+
+
+def test_each_group_has_a_lease_of_its_own(monkeypatch):
+    """But one that stands in for another: both tell of the same thing."""
+    monkeypatch.setenv(PLACE, "http://leases")
+    groups = ("host.cpu", "host.cpus", "host.memory")
+    cpu, cpus, memory = (sources([group])[group]()[0].lease.path for group in groups)
+    assert cpu == cpus != memory
+    assert Lease.of(os.environ, "gpu").path not in {cpu, memory}
+
+
+@pytest.mark.row("C32")
+def test_who_reports_one_group_keeps_nobody_from_the_others_and_gives_it_back(program, sink):
+    """The rest is told by whoever reads it; and when the one ends its telemetry, and lives on, the other tells all."""
+    source = """
+        import signal, sys, otel_llmon
+        from otel_llmon import observers
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        handle = otel_llmon.configure(sys.argv[1], observers=sys.argv[2].split(","))
+        print(observers.read_now(20), flush=True)
+        signal.sigwait({signal.SIGUSR1})
+        handle.shutdown()
+        print("shut down", flush=True)
+        signal.pause()
+    """
+    command = program.command(source)
+    settings = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "OTEL_LLMON_OBSERVER_INTERVAL": "0.1"}
+
+    def reporting(metric):
+        return {resource["service.name"] for resource, found, _ in sink._points() if found.name == metric}
+
+    begun = []
+
+    def start(*arguments, **more):
+        begun.append(program.start([*command, *arguments], **settings, **more))
+        assert begun[-1].stdout.readline() == "True\n"
+        return begun[-1]
+
+    try:
+        start("silent", "host.memory", OTEL_METRICS_EXPORTER="none")
+        first = start("first", "host.memory")
+        assert until(lambda: reporting("system.memory.limit")) == {"first"}
+        start("second", "host.memory,host.load")
+        assert until(lambda: reporting("llmon.system.load_average") == {"second"})
+        assert reporting("system.memory.limit") == {"first"}
+        first.send_signal(SIGUSR1)
+        assert first.stdout.readline() == "shut down\n"
+        assert until(lambda: "second" in reporting("system.memory.limit"))
+    finally:
+        for each in begun:
+            each.kill()
+            each.communicate()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -110,7 +110,7 @@ def test_windows_are_judged_again_after_observers_were_detached(whole, rng, refe
     whole.points()
     assert observers.read_now(10)
     assert whole.value("llmon.drift.share", dict(watch.facts)) == 0.0
-    observers.sampler.remove("mine")
+    observers.sampler.remove("gauge mine")
 
 
 def test_chance_alone_flags_few_batches_of_whatever_size(whole, rng):

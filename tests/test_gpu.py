@@ -226,6 +226,53 @@ def test_a_failure_costs_its_series_and_one_line_and_they_come_back(  # noqa: PL
     assert len([each for each in lines_of(said) if "WARNING" in each]) == 1, said
 
 
+def test_a_snapshot_does_not_hang_where_the_driver_does(gpus, program):
+    """Neither of everything nor of GPUs alone, whether they are read on the beat or not; the machine is in it."""
+    gpus.say({"count": 1, **gpu()})
+    done = program(
+        """
+        import os
+        from pathlib import Path
+        from otel_llmon import observers, snapshot
+        from otel_llmon.testing import Recorder
+
+        observers.PATIENCE = 0.3
+        with Recorder():
+            observers.attach("gpu", every=0.05)
+            assert observers.read_now(20) and snapshot("gpu")
+            with Path(os.environ["FAKE_NVML"]).open("a") as script:
+                script.write("hang.nvmlDeviceGetMemoryInfo 1\\n")
+            while snapshot("gpu") is not None:
+                pass
+            assert snapshot().gpu is None and snapshot().host.memory.limit
+            observers.detach_all()
+        assert snapshot("gpu") is None
+        print("done", flush=True)
+        """,
+        **gpus.environ,
+    )
+    assert done.stdout.split() == ["done"], done.stderr
+
+
+def test_observe_says_of_a_driver_that_hangs_that_it_gives_no_answer(gpus, program):
+    """The others are shown, and the command ends."""
+    gpus.say({"count": 1, **gpu(), "hang.nvmlDeviceGetMemoryInfo": 1})
+    done = program(
+        """
+        from otel_llmon import cli, observers
+        import sys
+
+        observers.PATIENCE = 0.3
+        sys.argv = ["llmon", "observe", "gpu", "host.memory", "--over", "0", "--json"]
+        cli.main()
+        """,
+        **gpus.environ,
+    )
+    said = {each["source"]: each for each in json.loads(done.stdout)}
+    assert said["gpu"]["nothing"] == "no answer for 0.3 s"
+    assert said["host.memory"]["readings"]
+
+
 def test_a_lost_gpu_takes_none_of_the_others_along(gpus, running, sink):
     """Its series alone are absent."""
     gpus.say({"count": 2, **gpu(0), **gpu(1)})
@@ -235,6 +282,36 @@ def test_a_lost_gpu_takes_none_of_the_others_along(gpus, running, sink):
     assert until(lambda: set(by(sink.latest()[MEMORY], "hw.id")) == {("GPU-bbbb",)})
     states = {("GPU-aaaa", "ok"): 0, ("GPU-aaaa", "failed"): 1, ("GPU-bbbb", "ok"): 1, ("GPU-bbbb", "failed"): 0}
     assert until(lambda: by(sink.latest()["hw.status"], "hw.id", "hw.state") == states)
+
+
+def test_gpus_that_are_not_there_any_more_are_told_and_counted(gpus, running, sink):
+    """All at once, too; when they are back, that is told, and they are read again."""
+    gpus.say({"count": 2, **gpu(0), **gpu(1)})
+    process = running()
+    assert len(whole(sink)[MEMORY]) == 2
+    gpus.say({"count": 0})
+    failed = {
+        (which, state): int(state == "failed") for which in ("GPU-aaaa", "GPU-bbbb") for state in ("ok", "failed")
+    }
+    assert until(lambda: by(sink.latest().get("hw.status", ()), "hw.id", "hw.state") == failed)
+    assert until(lambda: not {MEMORY, UTILIZATION} & set(sink.latest()))
+    assert sink.latest()[AVAILABLE] == [({}, 0)]
+    assert of(sink.latest()["llmon.self.errors"], llmon__source="gpu") == [2]
+    gpus.say({"count": 2})
+    assert until(lambda: len(sink.latest().get(MEMORY, ())) == 2)
+    _, said = ended(process)
+    [line, *back] = lines_of(said)
+    assert line.count("is not there any more") == 2
+    assert len(back) == 2
+    assert all("is back" in each for each in back)
+
+
+def test_more_than_all_is_no_utilisation(gpus, running, sink):
+    """Some drivers say 255 where they do not know."""
+    gpus.say({"count": 1, **gpu(busy=255, memory_busy=255, activity="self:255")})
+    running()
+    found = until(lambda: (batch := sink.latest()).get(OWN) and batch)
+    assert not {UTILIZATION, "llmon.gpu.memory.activity", "llmon.process.gpu.utilization"} & set(found)
 
 
 @pytest.mark.parametrize(

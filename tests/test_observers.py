@@ -9,7 +9,7 @@ import types
 import psutil
 import pytest
 
-from otel_llmon import gauge, observers
+from otel_llmon import gauge, observers, snapshot
 from otel_llmon.errors import NoDataError, SettingsError
 from otel_llmon.metering import Reading
 from otel_llmon.observers import attach
@@ -181,6 +181,22 @@ def test_a_gauge_called_again_is_replaced(recorder, sampler):
     gauge("queue.depth", lambda: 2)
     read()
     assert [point.value for point in recorder.points()["queue.depth"]] == [2]
+
+
+def test_a_gauge_with_the_name_of_an_observer_takes_nothing_from_it(recorder, sampler):
+    """Whatever the program calls its own, what is observed goes on, and so does what is done on the beat."""
+    done = []
+    observers.each_beat("checks", lambda: done.append(1))
+    attach("host.memory", every=3600)
+    for name in ("host.memory", "process.jobs", "checks"):
+        gauge(name, lambda: 3)
+    read()
+    assert recorder.value("system.memory.limit") == psutil.virtual_memory().total
+    assert [recorder.value(name) for name in ("host.memory", "process.jobs", "checks")] == [3, 3, 3]
+    assert done
+    assert observers.sampler.sources.keys() >= {"host.memory", "checks"}
+    assert snapshot().host.memory.limit == psutil.virtual_memory().total
+    assert snapshot().process.usage.threads >= 1
 
 
 def test_a_gauge_that_fails_or_returns_nonsense_is_counted(recorder, sampler):

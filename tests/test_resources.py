@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from processes import until
 
 from otel_llmon import observers, snapshot
 from otel_llmon.errors import NoDataError, SettingsError
-from otel_llmon.observers import attach, host, process, sockets
+from otel_llmon.observers import attach, host, process, snapshots, sockets
 from otel_llmon.observers.host import cpu, disks, filesystems, memory, network, sensors
+from otel_llmon.observers.patience import Patient
 from otel_llmon.observers.reading import File, Group, Window
 from otel_llmon.observers.sources import everything, sources
 
@@ -210,6 +212,7 @@ proc /proc proc rw 0 0
 /dev/loop3 {tmp_path} squashfs ro 0 0
 server:/home {tmp_path} nfs4 rw 0 0
 tmpfs /dev/shm tmpfs rw 0 0
+/dev/sdc1 /mnt/ends\u2028here vfat rw 0 0
 """
     assert filesystems.local(mounts) == [("overlay", "/", "overlay"), ("/dev/sdb1", f"{tmp_path}/data set", "xfs")]
 
@@ -592,10 +595,87 @@ def test_a_snapshot_needs_nothing_attached(sampler):
     assert 0 <= now.host.cpu.busy <= 1
     assert now.host.cpus == ()
     assert now.gpu is None
+    assert snapshot("gpu") is None
+    attach("gpu")
+    assert snapshot().gpu is None
     with pytest.raises(SettingsError, match=r"snapshot\('hosts'\): expected one of"):
         snapshot("hosts")
     with pytest.raises(SettingsError, match=r"snapshot\(\['host'\]\): expected one of"):
         snapshot(["host"])
+
+
+def test_a_snapshot_reads_what_is_not_attached_beside_what_is(recorder, sampler):
+    """Attaching one group takes no other from a snapshot, and a group that stands in for another takes none either."""
+    attach("host.memory", "host.cpus", every=3600)
+    read()
+    now = snapshot()
+    assert recorder.value("system.memory.usage", {"system.memory.state": "used"}) == now.host.memory.usage["used"]
+    assert 0 <= now.host.cpu.busy <= 1
+    assert len(now.host.cpus) == os.cpu_count()
+
+
+def test_a_snapshot_may_be_taken_while_gauges_are_made(sampler, monkeypatch):
+    """What is attached grows amid its look at it."""
+
+    class Growing(str):
+        __slots__ = ()
+
+        def partition(self, sep):
+            sampler.sources[f"gauge {len(sampler.sources)}"] = source
+            return super().partition(sep)
+
+    attach("host.memory")
+    source = sampler.sources.pop("host.memory")
+    monkeypatch.setattr(sampler, "sources", {Growing("host.memory"): source})
+    assert snapshot().host.memory.limit == psutil.virtual_memory().total
+    assert len(sampler.sources) > 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_amid_a_snapshot_takes_its_own(sampler, monkeypatch):
+    """A thread of its parent's, which it does not have, was reading."""
+    parent, reading, go = os.getpid(), threading.Event(), threading.Event()
+
+    def stuck():
+        if os.getpid() == parent:
+            reading.set()
+            go.wait(60)
+        return 1
+
+    monkeypatch.setattr(host, "GROUPS", {**host.GROUPS, "memory": lambda: Group((), stuck, lambda _: ())})
+    snapshots._own.clear()
+    other = threading.Thread(target=snapshot, args=("host",))
+    other.start()
+    assert reading.wait(20)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if snapshot("host").memory == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    go.set()
+    other.join()
+    snapshots._own.clear()
+
+
+def test_what_hangs_is_waited_for_once(monkeypatch):
+    """Whoever comes later need not wait, and is answered again when it answers."""
+    monkeypatch.setattr(observers, "PATIENCE", 0.01)
+    go, calls = threading.Event(), []
+
+    def hangs():
+        calls.append(threading.get_ident())
+        go.wait(60)
+        return len(calls)
+
+    ask = Patient(hangs, lambda: 0.0)
+    for _ in range(2):
+        with pytest.raises(NoDataError, match=r"no answer for 0\.01 s"):
+            ask()
+    assert len(calls) == 1
+    go.set()
+    monkeypatch.setattr(observers, "PATIENCE", 20)
+    assert ask() in (1, 2)
+    assert threading.get_ident() not in calls
 
 
 @pytest.mark.row("C1")

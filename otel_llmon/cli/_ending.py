@@ -35,7 +35,7 @@ class Judging(TyperGroup):
             say(str(exc))
             status = TROUBLE
         except OSError as exc:
-            _let_go_of_stdout()
+            let_go_of_stdout()
             if exc.errno != errno.EPIPE:  # whoever read it has seen enough
                 say(f"{exc.filename or 'standard output'}: not written, {reason(exc)}")
             status = TROUBLE
@@ -47,7 +47,7 @@ class Judging(TyperGroup):
         raise typer.Exit(status)
 
 
-def _let_go_of_stdout() -> None:
+def let_go_of_stdout() -> None:
     """Let what could not be written go nowhere, or Python would try again at its end."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

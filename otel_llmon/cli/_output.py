@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from otel_llmon.cli._ending import let_go_of_stdout
 from otel_llmon.errors import LlmonError, reason
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """See that what is printed arrives; raises LlmonError where it cannot."""
+    if sys.stdout is None:
+        raise LlmonError("standard output: closed, nothing can be printed")
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as exc:
+        let_go_of_stdout()
+        if exc.errno == errno.EPIPE:  # whoever read it has seen enough
+            raise
+        raise LlmonError(f"standard output: not written, {reason(exc)}") from exc
 
 
 def as_json(value: Any) -> None:
     """Print a value as indented JSON, in ASCII where the terminal has no other characters."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(value, indent=2)
-    print(text)
+    with printing():
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(value, indent=2)
+        print(text)
 
 
 def write_file(path: Path, text: str) -> None:
@@ -48,17 +67,23 @@ def as_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     Where a terminal has no room for the columns, what follows the first cell of a row stands below it.
     """
-    replace_what_cannot_be_printed()
-    if not sys.stdout.isatty():
+    rows = list(rows)
+    with printing():
+        replace_what_cannot_be_printed()
+        if sys.stdout.isatty():
+            _columns(header, rows)
+            return
         for row in (header, *rows):
             print(*row, sep="\t")
-        return
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console, rows = Console(), list(rows)
+    console = Console()
     first = max(len(row[0]) for row in (header, *rows))
     if console.width - first < NARROW * (len(header) - 1):
         for name, *cells in rows:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from otel_llmon.cli._output import as_json, as_table
 from otel_llmon.errors import NoDataError, SettingsError
 from otel_llmon.metering import Reading
-from otel_llmon.observers.sources import Made, bare, everything, sources
+from otel_llmon.observers import Observe
+from otel_llmon.observers.patience import Patient
+from otel_llmon.observers.sources import Made, everything, sources
 from otel_llmon.semconv import Metric
 
 LONGEST = 86_400
@@ -44,7 +46,7 @@ def run(
     over: Annotated[float, typer.Option(help="Seconds over which utilizations are taken.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="Print the readings for a program.")] = False,
 ) -> None:
-    """Print one sample of everything that can be read here: machine, container, process, devices, checks."""
+    """Print one sample of everything that can be read here: machine, container, process, devices."""
     if not 0 <= over <= LONGEST:
         raise SettingsError(f"--over {over:g}: expected seconds from 0 to {LONGEST}")
     wanted = [part.strip() for name in names or () for part in name.split(",")]
@@ -62,7 +64,7 @@ def run(
 
 def _sample(names: Iterable[str], over: float) -> Iterator[_Said]:
     """Read every source, and once more after a while: what a utilization is taken over lies between."""
-    observed = {name: _made(make) for name, make in sources(names).items()}
+    observed = {name: Patient(_Reading(make)) for name, make in sources(names, reported=False).items()}
     for observe in observed.values():
         _readings(observe)
     time.sleep(over)
@@ -71,23 +73,24 @@ def _sample(names: Iterable[str], over: float) -> Iterator[_Said]:
         yield _Said(name, found) if isinstance(found, list) else _Said(name, [], found)
 
 
-def _made(make: Callable[[], Made]) -> Any:
-    """Return the observer, or what says why there is none."""
-    try:
-        return bare(make()[0])
-    except Exception as exc:  # as in _readings()
-        why = exc
+class _Reading:
+    """An observer that is made where it is read first: a driver may hang there already."""
 
-        def none() -> NoReturn:
-            raise why
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self._make = make
+        self._observe: Observe | None = None
 
-        return none
+    def __call__(self) -> list[Reading]:
+        """Read it."""
+        if self._observe is None:
+            self._observe = self._make()[0]
+        return [Reading(*told) for told in self._observe()]
 
 
-def _readings(observe: Any) -> list[Reading] | str:
+def _readings(observe: Callable[[], list[Reading]]) -> list[Reading] | str:
     """Return the readings, or why there are none."""
     try:
-        return [Reading(*told) for told in observe()]
+        return observe()
     except NoDataError as exc:
         return str(exc)
     except Exception as exc:  # what is foreign may raise anything, and the others are to be shown

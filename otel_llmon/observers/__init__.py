@@ -83,17 +83,17 @@ class _Sampler:
         for source in self.sources.values():
             source.readings, source.busy_since, source.read_at = {}, None, 0.0
 
-    def add(self, source: _Source) -> None:
-        """Read `source` from now on; first at once, or when there is a provider that collects."""
+    def add(self, source: _Source, key: str | None = None) -> None:
+        """Read `source` from now on, instead of what had this key; first at once, or when a provider collects."""
+        key = key or source.name
         with self._lock:
-            self.sources[source.name] = source
+            self.sources[key] = source
             for row in source.rows.values():
-                instrument = metering.instrument_of(row, sourced=True)
-                instrument.sources[source.name] = self._reader(source, row.name)
+                metering.instrument_of(row, sourced=True).sources[key] = self._reader(source, row.name)
             self._stopped = False
         if metering.connected():
+            self._wake.set()  # before the thread is there, which needs no second pass then
             self.ensure()
-            self._wake.set()
 
     def _reader(self, source: _Source, row: str) -> metering.Source:
         def read() -> Iterable[Told]:
@@ -113,13 +113,17 @@ class _Sampler:
                     found[name] = found[name] + readings if name in found else readings
         return found
 
-    def remove(self, name: str) -> None:
-        """Read a source no more."""
+    def remove(self, key: str) -> None:
+        """Read a source no more; what one process reports for all, another one may report now."""
         with self._lock:
-            source = self.sources.pop(name, None)
-            if source is not None:
-                for row in source.rows.values():
-                    metering.instrument_of(row, sourced=True).sources.pop(name, None)
+            source = self.sources.pop(key, None)
+            if source is None:
+                return
+            for row in source.rows.values():
+                metering.instrument_of(row, sourced=True).sources.pop(key, None)
+        give_back = getattr(source.observe, "give_back", None)
+        if give_back is not None:
+            give_back()
 
     def ensure(self) -> None:
         """See that a thread is there and that none hangs; called by whoever collects."""
@@ -209,8 +213,8 @@ class _Sampler:
 
     def stop(self) -> None:
         """End the thread and forget all sources."""
-        for name in list(self.sources):
-            self.remove(name)
+        for key in list(self.sources):
+            self.remove(key)
         self._stopped = True
         self._wake.set()
 
@@ -301,7 +305,8 @@ def gauge(
 
     suffix = ",".join(f"{key}={value}" for key, value in sorted(fixed.items()))
     source = f"{name}{{{suffix}}}" if suffix else name
-    if source not in instrument.sources and len(instrument.sources) >= row.cap:
+    key = f"gauge {source}"  # no observer's name has a space
+    if key not in instrument.sources and len(instrument.sources) >= row.cap:
         telemetry.warn_once("gauge %r: more than %s sets of attributes, the others are left out", name, row.cap)
         return
-    sampler.add(_Source(source, observe, {row.name: row}))
+    sampler.add(_Source(source, observe, {row.name: row}), key)

@@ -1,7 +1,7 @@
 """NVIDIA GPUs through NVML: what the machine's do, and what this process holds there.
 
-One process of a service reports the machine's GPUs; each reports what is its own. Where there is no GPU, no driver, or
-one that fails, its series are absent, one line says why, and it is tried again on later beats.
+Of those that send to one place, one process reports the machine's GPUs; each reports what is its own. Where there is
+no GPU, no driver, or one that fails, its series are absent, one line says why, and it is tried again on later beats.
 """
 
 from __future__ import annotations
@@ -115,8 +115,11 @@ class GPUs:
         lease: Lease | None = None,
         spending: Spending | None = None,
         environ: Mapping[str, str] = os.environ,
+        *,
+        charges: bool = True,
     ) -> None:
         self._find, self._lease, self._spending, self._environ = find, lease, spending, environ
+        self._charges = charges
         self._connection: Connection | None = None
         self._watched: list[_Watched] = []
         self._lost: dict[str, Device] = {}
@@ -127,16 +130,22 @@ class GPUs:
         self._told: set[str] = set()
         self._why = ""
         self.last: tuple[Reading, ...] | None = None
-        """What was read last, for who wants it without asking the driver."""
+        """What was read of the machine last; None where there is no driver, or another process asks it."""
 
     def __call__(self) -> Iterable[Reading]:
         """Read what is due, and return what is known of all devices."""
         self.last = None
         try:
-            self.last = tuple(self._observe())
+            readings = tuple(self._observe())
         finally:
             self._tell_problems()
-        return self.last
+        self.last = readings if self._leads and self._connection is not None else None
+        return readings
+
+    def give_back(self) -> None:
+        """Leave the machine's to another process."""
+        if self._lease is not None:
+            self._lease.give_back()
 
     def _observe(self) -> Iterator[Reading]:
         self._samples += 1
@@ -177,11 +186,13 @@ class GPUs:
     def _connect(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        before = [watched.device for watched in self._watched]
         self._connection, self._watched = None, []
         self._rest = min(2 * self._rest + 1, LONGEST_REST)
         self._not_before = self._samples + self._rest
         try:
             connection = Connection(self._find(), self._note)
+            self._miss(before, connection)
             if not connection.devices and not self._lost:
                 connection.close()
                 raise NoDataError("there is no GPU")  # noqa: TRY301  # as where the driver says it
@@ -189,12 +200,13 @@ class GPUs:
             self._say(str(exc))
             return
         self._connection = connection
-        self._spending = self._spending or Spending(Shares())
+        if self._charges and self._spending is None:
+            self._spending = Spending(Shares())
         self._watch(connection)
         self._say("")
 
     def _look_again(self, connection: Connection) -> None:
-        before = {device.uuid for device in connection.devices}
+        before = connection.devices
         try:
             connection.renew()
         except NoDataError as exc:
@@ -202,10 +214,22 @@ class GPUs:
             connection.close()
             self._connection = None
             return
-        if before != {device.uuid for device in connection.devices}:
+        self._miss(before, connection)
+        if {device.uuid for device in before} != {device.uuid for device in connection.devices}:
             self._watch(connection)
         for watched in self._watched:
             watched.resting = True
+
+    def _miss(self, before: Iterable[Device], connection: Connection) -> None:
+        """Take GPUs for lost that were there before, and that the driver does not count any more."""
+        known = {device.uuid for device in connection.devices} | self._lost.keys()
+        gone = [device for device in before if device.parent is None and device.uuid not in known]
+        if not gone or not connection.whole:  # one that could not be looked at has been told already
+            return
+        self._lost |= {device.uuid: device for device in gone}
+        errors.at("gpu").add(len(gone))
+        said = "; ".join(f"{device.name} {device.uuid} is not there any more" for device in gone)
+        telemetry.log.warning("observer gpu: %s; left out until it is back", said)
 
     def _follow_lease(self, connection: Connection) -> None:
         leads = self._lease is None or self._lease.held()
@@ -307,4 +331,9 @@ def watch(lease: Lease | None = None) -> Callable[[], Iterable[Reading]]:
         spending = None
     else:
         spending = Spending(Shares())
-    return GPUs(lease=lease or Lease.of(os.environ), spending=spending)
+    return GPUs(lease=lease or Lease.of(os.environ, "gpu"), spending=spending)
+
+
+def look() -> Callable[[], Iterable[Reading]]:
+    """Return an observer for who asks for himself: it waits for no lease, and what phases used is not its affair."""
+    return GPUs(charges=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import methodcaller
@@ -53,8 +54,8 @@ class Branch:
 def branch(controller: str, root: str = "/") -> Branch:
     """Return the groups that this process is in; raises NoDataError where there are none."""
     try:
-        mounts = list(_mounts(Path(root, "proc/self/mountinfo").read_text()))
-        paths = dict(_paths(Path(root, "proc/self/cgroup").read_text()))
+        mounts = list(_mounts(_lines(Path(root, "proc/self/mountinfo"))))
+        paths = dict(_paths(_lines(Path(root, "proc/self/cgroup"))))
     except OSError as exc:
         raise NoDataError(f"no control groups: {exc}") from exc
     for version, names, top, mount in sorted(mounts):
@@ -65,20 +66,26 @@ def branch(controller: str, root: str = "/") -> Branch:
     raise NoDataError(f"no control groups for {controller}")
 
 
-def _mounts(text: str) -> Iterator[tuple[int, tuple[str, ...], str, str]]:
+def _lines(file: Path) -> list[str]:
+    """Return a file's lines; a mount point may hold any bytes but a line feed, and is no less a path."""
+    return os.fsdecode(file.read_bytes()).split("\n")
+
+
+def _mounts(lines: Iterable[str]) -> Iterator[tuple[int, tuple[str, ...], str, str]]:
     """Yield version, controllers, the group that is seen at the top, and the folder, of every mounted hierarchy."""
-    for line in text.splitlines():
+    for line in lines:
         left, _, right = line.partition(" - ")
         kind, _, options = (*right.split(" "), "", "")[:3]
         words = left.split(" ")
-        if kind in ("cgroup", "cgroup2"):
+        if kind in ("cgroup", "cgroup2") and len(words) > 4:
             yield 1 if kind == "cgroup" else 2, tuple(options.split(",")), words[3], words[4]
 
 
-def _paths(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
+def _paths(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        _, _, said = line.partition(":")
+        controllers, _, path = said.partition(":")
+        for controller in controllers.split(",") if path else ():
             yield controller, path
 
 
@@ -86,7 +93,7 @@ def _folders(mount: Path, top: str, path: str) -> tuple[Path, ...]:
     """Return the group's folder and those around it; in a container its path may lead out of what is mounted there."""
     inside = path[len(top.rstrip("/")) :] if (path + "/").startswith(top.rstrip("/") + "/") else ""
     folder = mount / inside.strip("/")
-    if ".." in folder.parts or not folder.is_dir():
+    if ".." in folder.parts or not os.path.isdir(folder):  # noqa: PTH112  # a Path's raises where it may not look
         folder = mount
     found = [folder]
     while found[-1] != mount:
@@ -161,7 +168,7 @@ class Second(Place):
 
     def cpu_limit(self) -> float | None:
         """Return the quota over the period of `cpu.max`."""
-        with suppress(OSError, ValueError):  # the topmost group has none; "max" is no number
+        with suppress(OSError, ValueError, ArithmeticError):  # the topmost has none, "max" is no number, nor is x / 0
             quota, period = map(int, self._read("cpu.max").split())
             return quota / period
         return None

@@ -91,8 +91,14 @@ def status(device: About, *, ok: bool) -> Iterator[Reading]:
 
 
 def _utilization(answer: Any, device: About) -> Iterator[Reading]:
-    yield Reading(rows.GPU_UTILIZATION, answer.gpu / 100, device)
-    yield Reading(rows.GPU_MEMORY_BUSY, answer.memory / 100, device)
+    yield from _share(rows.GPU_UTILIZATION, answer.gpu, device)
+    yield from _share(rows.GPU_MEMORY_BUSY, answer.memory, device)
+
+
+def _share(row: Metric, percent: int, device: About) -> Iterator[Reading]:
+    """Yield a share; what is more than all is the driver's word for none (255, or all bits)."""
+    if percent <= 100:
+        yield Reading(row, percent / 100, device)
 
 
 def _memory(answer: Any, device: About) -> Iterator[Reading]:
@@ -134,7 +140,7 @@ def _held(answer: Mapping[int, int | None], device: About) -> Iterator[Reading]:
 def _active(answer: Iterable[tuple[int, int, int]], device: About) -> Iterator[Reading]:
     own = [(time, percent) for pid, time, percent in answer if pid == os.getpid()]
     if own:
-        yield Reading(rows.PROCESS_GPU_UTILIZATION, max(own)[1] / 100, device)
+        yield from _share(rows.PROCESS_GPU_UTILIZATION, max(own)[1], device)
 
 
 class Call(NamedTuple):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from otel_llmon.errors import SettingsError
-from otel_llmon.observers import OBSERVERS, sampler
-from otel_llmon.observers.sources import bare, sources, usual
+from otel_llmon.observers import OBSERVERS, Observe, sampler
+from otel_llmon.observers.patience import Patient
+from otel_llmon.observers.sources import sources, usual
 
 if TYPE_CHECKING:
     from otel_llmon.metering import Reading
@@ -37,7 +40,8 @@ def snapshot(name: str | None = None) -> Any:
     """
     if name is not None:
         return _part(name)
-    parts = dict.fromkeys(("host", "process", *usual(), *(source.partition(".")[0] for source in sampler.sources)))
+    attached = (source.partition(".")[0] for source in list(sampler.sources))
+    parts = dict.fromkeys(("host", "process", *usual(), *attached))
     return Snapshot(**{part: _part(part) for part in parts if part in Snapshot.__dataclass_fields__})
 
 
@@ -45,10 +49,10 @@ def _part(name: Any) -> Any:
     if not isinstance(name, str) or name not in OBSERVERS:  # a list, say, has no hash
         raise SettingsError(f"snapshot({name!r}): expected one of {', '.join(OBSERVERS)}")
     shape = getattr(import_module(OBSERVERS[name]), "SNAPSHOT", None)
-    names = [source for source in sampler.sources if source.partition(".")[0] == name] or list(sources([name]))
-    found = {source.partition(".")[2]: _state(source) for source in names}
     if shape is None:
-        return found.get("")
+        return _state(name)
+    attached = [source for source in list(sampler.sources) if source.startswith(f"{name}.")]
+    found = {source.partition(".")[2]: _state(source) for source in dict.fromkeys((*attached, *sources([name])))}
     return shape(**{field: state for field, state in found.items() if state is not None})
 
 
@@ -56,19 +60,34 @@ def _state(name: str) -> Any:
     """Return what one source says; None where it has nothing to say, or cannot be read."""
     source = sampler.sources.get(name)
     if source is not None and source.read_at and sampler.clock() - source.read_at <= 2.5 * sampler.beat:
-        last = getattr(bare(source.observe), "last", None)
+        last = getattr(source.observe, "last", None)
         if last is not None:
             return last
-    with _lock:
-        try:
-            if name not in _own:
-                _own[name] = bare(sources([name])[name]()[0])
-            observe = _own[name]
-            readings = tuple(observe())
-        except Exception:  # NoDataError, what /proc raises where it is closed, psutil's own
-            return None
-    return getattr(observe, "last", readings)
+    try:
+        return _own.setdefault(name, _Own(name)).ask()
+    except Exception:  # NoDataError, what /proc raises where it is closed, psutil's own
+        return None
 
 
-_lock = threading.Lock()
-_own: dict[str, Any] = {}
+class _Own:
+    """An observer of our own, for what no beat reads: one thread asks it at a time."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._observe: Observe | None = None
+        self._lock = threading.Lock()
+        module = import_module(OBSERVERS[name.partition(".")[0]])
+        self.ask: Callable[[], Any] = Patient(self._ask) if hasattr(module, "look") else self._ask
+
+    def _ask(self) -> Any:
+        with self._lock:
+            if self._observe is None:
+                self._observe = sources([self._name], reported=False)[self._name]()[0]
+            readings = tuple(self._observe())
+            return getattr(self._observe, "last", readings)
+
+
+_own: dict[str, _Own] = {}
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_own.clear)  # a thread of the parent's may have been asking

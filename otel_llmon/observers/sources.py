@@ -28,24 +28,34 @@ Made = tuple[Observe, Iterable[Metric]]
 class Once:
     """An observer that is silent where another process of this machine reports what one process is to report."""
 
-    observe: Observe
+    observe: Any
     lease: Lease
 
     def __call__(self) -> Iterable[Told]:
         """Read, if the lease is ours."""
         return self.observe() if self.lease.held() else ()
 
+    @property
+    def last(self) -> Any:
+        """Return what was read last; None where another process reads it."""
+        return self.observe.last if self.lease.ours else None
 
-def sources(observers: Iterable[str | Any]) -> dict[str, Callable[[], Made]]:
+    def give_back(self) -> None:
+        """Read no more, so that another process may."""
+        self.lease.give_back()
+
+
+def sources(observers: Iterable[str | Any], *, reported: bool = True) -> dict[str, Callable[[], Made]]:
     """Return how each source that these names stand for is made, by its full name: `host.memory`, `efficiency`.
 
-    Raises SettingsError for a name that is not known.
+    What is not `reported`, but stays in this process, is read whoever reports it. Raises SettingsError for a name that
+    is not known.
     """
     found: dict[str, Callable[[], Made]] = {}
     wanted: dict[str, list[str]] = {}
     for observer in observers:
         if not isinstance(observer, str):
-            found[observer.__name__] = partial(_whole, observer)
+            found[observer.__name__] = partial(_whole, observer, reported=reported)
             continue
         for name in usual() if observer == AUTO else (observer,):
             whole, _, group = name.partition(".")
@@ -56,7 +66,8 @@ def sources(observers: Iterable[str | Any]) -> dict[str, Callable[[], Made]]:
         covered = {old for new, old in getattr(module, "INSTEAD", {}).items() if new in given}
         for group in dict.fromkeys(given):
             if group not in covered:
-                found[f"{name}.{group}" if group else name] = partial(_part if group else _whole, module, group)
+                make = partial(_part, module, group) if group else partial(_whole, module)
+                found[f"{name}.{group}" if group else name] = partial(make, reported=reported)
     return found
 
 
@@ -82,11 +93,6 @@ def everything() -> Iterator[str]:
         yield from groups or [name]
 
 
-def bare(observe: Observe) -> Any:
-    """Return an observer as it is made, whoever may report it."""
-    return observe.observe if isinstance(observe, Once) else observe
-
-
 def _groups(name: str, group: str) -> Sequence[str]:
     """Return the groups that are meant; none where the observer has none."""
     if name not in OBSERVERS:
@@ -99,16 +105,19 @@ def _groups(name: str, group: str) -> Sequence[str]:
     return (group,) if group else getattr(module, "USUAL", ())
 
 
-def _whole(module: Any, _: str = "") -> Made:
-    observe = module.watch() if hasattr(module, "watch") else module.observe
-    return _once(module, observe), module.ROWS
+def _whole(module: Any, *, reported: bool) -> Made:
+    if not reported and hasattr(module, "look"):
+        return module.look(), module.ROWS
+    return module.watch() if hasattr(module, "watch") else module.observe, module.ROWS
 
 
-def _part(module: Any, name: str) -> Made:
+def _part(module: Any, name: str, *, reported: bool) -> Made:
     group = module.GROUPS[name]()
-    return _once(module, group), group.rows
+    lease = _lease(module, name) if reported and getattr(module, "ONCE", False) else None
+    return group if lease is None else Once(group, lease), group.rows
 
 
-def _once(module: Any, observe: Observe) -> Observe:
-    lease = Lease.of(os.environ) if getattr(module, "ONCE", False) else None
-    return observe if lease is None else Once(observe, lease)
+def _lease(module: Any, name: str) -> Lease | None:
+    """Return the lease on a group, which is that of the group it stands in for: nothing is to add up to twice."""
+    group = getattr(module, "INSTEAD", {}).get(name, name)
+    return Lease.of(os.environ, f"{module.__name__.rpartition('.')[2]}.{group}")

@@ -16,6 +16,7 @@ from servers import until
 from sink import free_port
 from test_cgroup import SECOND
 
+from otel_llmon.observers.lease import Lease
 from otel_llmon.stack import files, native
 
 MIB = 1 << 20
@@ -302,7 +303,8 @@ def test_of_four_workers_one_reports_the_machine(stack, program):
         until(lambda: len(fresh("process_memory_usage_bytes")) == 4)
         [first] = until(lambda: fresh("system_memory_limit_bytes"))
         assert len(stack.prometheus.query('system_memory_limit_bytes{service_name="workers"}').series) == 1
-        holder = next(each for each in begun if _holds_lease(each.pid))
+        lease = Lease.of(stack.environ, "host.memory")
+        holder = next(each for each in begun if _holds(each.pid, lease.path))
         holder.send_signal(signal.SIGKILL)
         until(lambda: len(fresh("system_memory_limit_bytes") - {first}) == 1)
     finally:
@@ -311,11 +313,11 @@ def test_of_four_workers_one_reports_the_machine(stack, program):
             each.communicate()
 
 
-def _holds_lease(pid: int) -> bool:
-    """Whether the kernel says that this process holds a lock on a file of ours."""
-    inodes = {Path(each.path).stat().st_ino for each in psutil.Process(pid).open_files() if each.path.endswith(".lock")}
+def _holds(pid: int, path: Path) -> bool:
+    """Whether the kernel says that this process holds a lock on a file."""
+    inode = path.stat().st_ino
     lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    return any(line[1] == "FLOCK" and int(line[4]) == pid and int(line[5].split(":")[2]) in inodes for line in lines)
+    return any(line[1] == "FLOCK" and int(line[4]) == pid and int(line[5].split(":")[2]) == inode for line in lines)
 
 
 @pytest.mark.row("C23")

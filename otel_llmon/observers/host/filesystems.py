@@ -69,10 +69,10 @@ def watch(
 def local(mounts: str) -> list[tuple[str, str, str]]:
     """Return device, mount point and type of what lies on disks here, each device once; the root comes first."""
     found: dict[str, tuple[str, str, str]] = {}
-    for line in mounts.splitlines():
-        device, place, kind = (_unescaped(word) for word in line.split(" ")[:3])
+    for line in filter(None, mounts.split("\n")):  # a name may hold what else ends a line
+        device, place, kind = (_unescaped(word) for word in (*line.split(" "), "", "")[:3])
         counts = device.startswith("/dev/") or kind == "zfs" or (kind in _WITHOUT_DEVICE and place == "/")
-        if not counts or kind in _FULL_BY_NATURE or not Path(place).is_dir():
+        if not counts or kind in _FULL_BY_NATURE or not os.path.isdir(place):  # noqa: PTH112  # a Path's raises where it may not look
             continue
         if device not in found or len(place) < len(found[device][1]):
             found[device] = device, place, kind
