@@ -44,6 +44,14 @@ def test_no_statement_fails_open(collector):
             assert processor["error_mode"] == "propagate"
 
 
+def test_a_list_of_statements_is_about_one_thing(collector):
+    """Of spans and their events in one list, spans without an event would be left as they are."""
+    for processor in (collector.get("processors") or {}).values():
+        for key, given in (processor or {}).items():
+            for group in given if key.endswith("_statements") else ():
+                assert "context" in group, group
+
+
 def test_nothing_waits_in_memory_only(collector):
     """No batch processor, which acknowledges before it has sent; queues on disk, and no end of trying."""
     for pipeline in collector["service"].get("pipelines", {}).values():
