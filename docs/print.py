@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from otel_llmon import semconv, settings
-from otel_llmon.render import docs, panels, rules
+from otel_llmon.render import docs, panels, redaction, rules
 from otel_llmon.semconv import events
 from otel_llmon.semconv.attributes import MEANINGS
 
@@ -46,6 +46,7 @@ FILES = {
     "docs/settings.md": docs.settings_page(settings.rows(), settings.CONFIG),
     "collector-config/grafana/dashboards/otel-llmon.json": panels.dashboard_file(),
     "collector-config/prometheus/rules/llmon.yml": rules.rules_file(),
+    "collector-config/redaction.yaml": redaction.redaction_file(),
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 
 import pytest
 from answers import HANGS_UP, Says, answers
+from serving import certificate
 from sink import free_port
 
 from otel_llmon import cli
@@ -230,6 +232,25 @@ def test_tls_to_a_plain_endpoint_is_named(server):
     endpoint = server.url.replace("http", "https")
     report = examine(NOWHERE | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
     assert said(report, "endpoint") == f"{endpoint}: it speaks no TLS; use http:// instead of https://"
+
+
+@pytest.mark.parametrize("trusted", ["", "SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_CERTIFICATE", "REQUESTS_CA_BUNDLE"])
+def test_the_ca_of_an_endpoint_is_named_where_exporters_look_for_it(tmp_path, monkeypatch, trusted):
+    """They do not read the variable that OpenSSL, and with it whoever asks the servers, goes by."""
+    file = str(certificate(tmp_path, names="IP:127.0.0.1"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    if trusted == "SSL_CERT_FILE":
+        monkeypatch.setenv(trusted, file)
+    with answers(context) as server:
+        server.elsewhere = Says(b"", 200, "application/x-protobuf")
+        given = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url} | ({trusted: file} if trusted else {})
+        found = said(examine(NOWHERE | given, wait=0), "endpoint")
+    if trusted in {"OTEL_EXPORTER_OTLP_CERTIFICATE", "REQUESTS_CA_BUNDLE"}:
+        assert found == f"{server.url} takes http/protobuf"
+    else:
+        assert found.startswith(f"{server.url}: its certificate is not trusted (")
+        assert "; name its CA in OTEL_EXPORTER_OTLP_CERTIFICATE" in found
 
 
 def test_an_endpoint_gets_the_credentials_that_programs_send(server):

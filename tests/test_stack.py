@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,20 @@ import yaml
 from sink import free_port
 
 from otel_llmon.stack import LISTENING, PORTS, READY, WITH, Stack, StackError, State, compose, files, native
+
+READY_AT_ONCE = """
+import http.server, os, pathlib, sys
+from otel_llmon.stack import READY
+from otel_llmon.stack.native import BINARIES
+
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+[server] = [server for server, name in BINARIES.items() if name == pathlib.Path(sys.argv[1]).name]
+http.server.HTTPServer(("127.0.0.1", int(os.environ[READY[server][0]])), Ready).serve_forever()
+"""
 
 CONFIG = files() / "collector-config"
 COLLECTORS = sorted(CONFIG.glob("*.yaml"))
@@ -42,6 +57,14 @@ def test_no_statement_fails_open(collector):
     for name, processor in (collector.get("processors") or {}).items():
         if name.startswith(("transform", "filter")):
             assert processor["error_mode"] == "propagate"
+
+
+def test_a_list_of_statements_is_about_one_thing(collector):
+    """Of spans and their events in one list, spans without an event would be left as they are."""
+    for processor in (collector.get("processors") or {}).values():
+        for key, given in (processor or {}).items():
+            for group in given if key.endswith("_statements") else ():
+                assert "context" in group, group
 
 
 def test_nothing_waits_in_memory_only(collector):
@@ -149,6 +172,43 @@ def test_a_server_that_ends_at_once_is_quoted_and_the_others_are_ended(tmp_path)
         os.kill(int((tmp_path / "alertmanager.pid").read_text()), 0)
 
 
+def test_two_that_start_the_servers_at_once_start_them_once(tmp_path):
+    """The second waits, and finds them running; `down` leaves none."""
+    begun = tmp_path / "begun"
+    (tmp_path / "serve.py").write_text(READY_AT_ONCE)
+    environ = _servers(tmp_path, f'echo $$ >> {begun}\nexec {sys.executable} {tmp_path / "serve.py"} "$0"')
+    stack = Stack.of(tmp_path / "data", environ=environ)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: native.up(stack, environ=environ), range(2))
+    try:
+        assert first.processes == second.processes
+        assert {pid for pid, _ in first.processes.values()} == set(map(int, begun.read_text().split()))
+    finally:
+        ended = native.down(first)
+    assert len(ended) == len(READY)
+
+
+@pytest.mark.parametrize(
+    ("says", "quoted"),
+    [
+        ('failed parsing config: not a valid duration string: "never"',) * 2,
+        (
+            "Error: cannot unmarshal:\n\nerror reading limiter:\n\n'limit_mib' expected a number\n",
+            "'limit_mib' expected a",
+        ),
+    ],
+)
+def test_a_server_is_quoted_with_what_it_said_this_time(tmp_path, says, quoted):
+    """Not with an error of yesterday, and with the line that the error announces."""
+    environ = _servers(tmp_path, "sleep 60") | _servers(tmp_path, f"cat <<'END'\n{says}\nEND\nexit 1", "alertmanager")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "alertmanager.log").write_text("error: of yesterday\n")
+    with pytest.raises(StackError, match="alertmanager ended") as raised:
+        native.up(Stack.of(tmp_path, environ=environ), environ=environ, patience=10)
+    assert quoted in str(raised.value)
+    assert "yesterday" not in str(raised.value)
+
+
 def test_status_and_down_without_anything_started(llmon, tmp_path):
     """Nothing is ended that we did not start, and status says what is missing."""
     ports = {name: str(free_port()) for name in PORTS}
@@ -166,6 +226,8 @@ def test_status_and_down_without_anything_started(llmon, tmp_path):
         (("--native", "--data", "/proc/none"), {}, "give another folder"),
         (("--host", "no.such.host.invalid"), {}, "give an address of this machine"),
         (("--host", "203.0.113.5"), {}, "give an address of this machine"),
+        (("--data", "/tmp/one,two"), {}, "/tmp/one,two: Loki takes the comma for the end of a path, give another"),
+        (("--host", ""), {}, "--host '': expected an address of this machine"),
         (("--data", "/dev/null"), {}, "/dev/null: is no folder, give another with --data"),
         (("--webhook", "notaurl"), {}, "--webhook notaurl: expected a URL"),
         ((), {"LLMON_LOKI_PORT": "loki"}, "LLMON_LOKI_PORT='loki': expected a port"),

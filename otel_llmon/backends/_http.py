@@ -51,15 +51,27 @@ class Answer(NamedTuple):
 
 
 class Backend:
-    """A server that is asked over HTTP. `timeout` is how long it may keep silent, in seconds."""
+    """A server that is asked over HTTP. `timeout` is how long it may keep silent, in seconds.
+
+    `trusted` is a file of CAs to trust, in place of those that OpenSSL knows.
+    """
 
     name: ClassVar[str] = "server"
     ready_path: ClassVar[str] = "/"
+    authority: ClassVar[str] = "name its CA in SSL_CERT_FILE"
+    """What to do about a certificate that is not trusted."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+        trusted: str | None = None,
+    ) -> None:
         self.url, self._headers = _address(url)
         self._headers |= headers or {}
-        self._pool = urllib3.PoolManager(timeout=timeout, maxsize=4)
+        self._pool = urllib3.PoolManager(timeout=timeout, maxsize=4, ca_certs=trusted)
         self.timeout = timeout
 
     def __repr__(self) -> str:
@@ -98,7 +110,7 @@ class Backend:
             response = self._request("POST" if post else "GET", url, body, sent)
             text = self._read(response)
         except (wrong.HTTPError, OSError, ValueError) as exc:
-            raise self.error(told(exc, self.timeout)) from exc
+            raise self.error(told(exc, self)) from exc
         took = time.monotonic() - started
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return Answer(response.status, content_type, text, response.headers.get("Date"), took)
@@ -152,43 +164,43 @@ class Backend:
         return content.decode("utf-8", "replace")
 
 
-def told(exc: Exception, timeout: float) -> str:
+def told(exc: Exception, asked: Backend) -> str:
     """Return in one line, with a way out where there is one, why a server could not be asked."""
     say = next((say for kind, say in _REASONS if isinstance(exc, kind)), _told_as_it_is)
-    return say(exc, timeout)
+    return say(exc, asked)
 
 
-def _told_as_it_is(exc: Exception, _: float) -> str:
+def _told_as_it_is(exc: Exception, _: Backend) -> str:
     return str(exc) or type(exc).__name__
 
 
-def _told_of_connection(exc: Exception, _: float) -> str:
+def _told_of_connection(exc: Exception, _: Backend) -> str:
     reason = re.search(r"\[Errno -?\d+\] (.+)$", str(exc))
     why = (reason[1] if reason else str(exc)).lower()
     return f"{why}; is it running there?" if "refused" in why else why
 
 
-def _told_of_tls(exc: Exception, _: float) -> str:
+def _told_of_tls(exc: Exception, asked: Backend) -> str:
     text = str(exc)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         reason = re.search(r"certificate verify failed: ([^(]+)", text)
         why = reason[1].strip() if reason else "not trusted"
-        return f"its certificate is not trusted ({why}); name its CA in SSL_CERT_FILE"
+        return f"its certificate is not trusted ({why}); {asked.authority}"
     if re.search(r"WRONG_VERSION_NUMBER|RECORD_LAYER|UNEXPECTED_EOF|HTTP_REQUEST", text):
         return "it speaks no TLS; use http:// instead of https://"
     return f"no TLS with it: {text}"
 
 
-def _told_of_protocol(exc: Exception, _: float) -> str:
+def _told_of_protocol(exc: Exception, _: Backend) -> str:
     if re.search(r"RemoteDisconnected|Connection reset|IncompleteRead|Connection broken", str(exc)):
         return "it hangs up without an answer; is that another server, or one that wants https://?"
     return "it speaks no HTTP; is that another server's port?"
 
 
-_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Exception, float], str]], ...] = (
+_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Exception, Backend], str]], ...] = (
     (wrong.NameResolutionError, lambda *_: "no such host; check the name"),
     (wrong.NewConnectionError, _told_of_connection),  # before what it is derived from
-    (wrong.TimeoutError, lambda _, timeout: f"no answer within {timeout:g} s"),
+    (wrong.TimeoutError, lambda _, asked: f"no answer within {asked.timeout:g} s"),
     ((wrong.SSLError, ssl.SSLError), _told_of_tls),
     (wrong.LocationValueError, lambda *_: "this is no address; expected a URL such as http://localhost:9090"),
     (wrong.ProtocolError, _told_of_protocol),

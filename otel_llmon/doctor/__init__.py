@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ MEETING = 2.5
 """Seconds for the servers to say who they are."""
 
 _START = "start one: `llmon view`, or `llmon stack up`; or set OTEL_EXPORTER_OTLP_ENDPOINT"
+_CA = "name its CA in OTEL_EXPORTER_OTLP_CERTIFICATE, and in REQUESTS_CA_BUNDLE where that is set"
 
 
 def examine(environ: Mapping[str, str] = os.environ, way: Way | None = None, wait: float = WAIT) -> Report:
@@ -80,8 +82,8 @@ class _Visit:
         for endpoint, signals in self.plan.places.items():
             signal = signals[0]
             if signal in self.plan.by_http and signal not in self.plan.off:
-                request, headers = self.plan.request(signal), _headers(self.plan.environ)
-                yield endpoint, partial(_probe, request, headers)
+                request, environ = self.plan.request(signal), self.plan.environ
+                yield endpoint, partial(_probe, request, _headers(environ), _trusted(environ, signal))
 
     def _send(self) -> Sent:
         if len(self.plan.off) == len(SIGNALS):
@@ -190,11 +192,12 @@ class _Endpoint(Backend):
     """What receives OTLP over HTTP."""
 
     name = "OTLP endpoint"
+    authority = _CA
 
 
-def _probe(request: str, headers: Mapping[str, str]) -> None:
+def _probe(request: str, headers: Mapping[str, str], trusted: str) -> None:
     """Send an empty request; raises BackendError where what listens does not take OTLP."""
-    endpoint = _Endpoint(request, timeout=MEETING, headers=headers)
+    endpoint = _Endpoint(request, timeout=MEETING, headers=headers, trusted=trusted)
     answer = endpoint.ask("", post=True, body=b"", headers={"Content-Type": "application/x-protobuf"})
     if answer.status in (401, 403):
         raise endpoint.error(f"{answer.status}: it wants credentials; set OTEL_EXPORTER_OTLP_HEADERS", answer.status)
@@ -218,3 +221,12 @@ def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     from opentelemetry.util.re import parse_env_headers
 
     return dict(parse_env_headers(environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True))
+
+
+def _trusted(environ: Mapping[str, str], signal: str) -> str:
+    """Return the file of the CAs that exporters trust, which is not the one that OpenSSL goes by."""
+    import certifi
+
+    names = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
+    named = (environ.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *names))
+    return next((path for path in named if path and Path(path).is_file()), certifi.where())

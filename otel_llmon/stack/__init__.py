@@ -92,6 +92,8 @@ class Stack:
         for name in extras:
             if name not in WITH:
                 raise StackError(f"{name!r}: expected {', '.join(WITH[:-1])} or {WITH[-1]}")
+        if not host.strip():
+            raise StackError(f"--host {host!r}: expected an address of this machine, such as 127.0.0.1")
         return cls(data.absolute(), host, {name: _port(name, environ) for name in PORTS}, tuple(extras))
 
     def at(self, port: str) -> str:
@@ -137,6 +139,12 @@ def wait(url: str, patience: float, pause: float, *, alive: Callable[[], bool] =
     return works, time.monotonic() - started
 
 
+def check_folder(data: Path) -> None:
+    """Raise StackError for what is there and no folder."""
+    if data.exists() and not data.is_dir():
+        raise StackError(f"{data}: is no folder, give another with --data")
+
+
 def other_options(stack: Stack) -> StackError:
     """Return the error for servers that run already, and differently."""
     return StackError(f"{stack.data}: servers run there with other options, end them first with: llmon stack down")
@@ -155,8 +163,7 @@ class State:
     def load(cls, data: Path) -> State | None:
         """Return what was noted, None when nothing was started; raises StackError when the note is unreadable."""
         path = data.absolute() / NOTE
-        if data.exists() and not data.is_dir():
-            raise StackError(f"{data}: is no folder, give another with --data")
+        check_folder(data)
         try:
             noted = json.loads(path.read_text())
             processes = {server: (int(pid), float(begun)) for server, (pid, begun) in noted["processes"].items()}

@@ -6,14 +6,15 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from otel_llmon.errors import reason
-from otel_llmon.stack import LISTENING, READY, Stack, StackError, State, files, other_options, wait
+from otel_llmon.stack import LISTENING, READY, Stack, StackError, State, check_folder, files, other_options, wait
 
 BINARIES = {
     "alertmanager": "alertmanager",
@@ -61,31 +62,40 @@ def up(
     missing = [BINARIES[server] for server in READY if server not in found]
     if missing:
         raise StackError(f"{', '.join(missing)}: not found, build them with 'make stack' or set LLMON_STACK_DIR")
-    state = State.load(stack.data)
-    if state is None or not running(state):
-        state = State("native", stack)
-        _check_host(stack.host)
-        _configure(stack, webhook)
-    elif state.stack != stack or not _posts_to(stack, webhook):
-        raise other_options(stack)
-    wanted = [server for server in READY if process(state, server) is None]
-    _check_ports(stack, wanted)
-    try:
-        for server in wanted:
-            state.processes[server] = _start(server, found[server], stack, environ)
-            state.save()
-        for server in wanted:
-            told(server, _wait(server, state, patience))
-    except BaseException:
-        _end([one for server in wanted if (one := process(state, server))])
-        state.processes = {server: noted for server, noted in state.processes.items() if server not in wanted}
-        state.save() if state.processes else state.forget()
-        raise
-    return state
+    if "," in str(stack.data):
+        raise StackError(f"{stack.data}: Loki takes the comma for the end of a path, give another folder with --data")
+    with _alone(stack.data):
+        state = State.load(stack.data)
+        if state is None or not running(state):
+            state = State("native", stack)
+            _check_host(stack.host)
+            _configure(stack, webhook)
+        elif state.stack != stack or not _posts_to(stack, webhook):
+            raise other_options(stack)
+        wanted = [server for server in READY if process(state, server) is None]
+        _check_ports(stack, wanted)
+        said = {server: _size(_log(stack, server)) for server in wanted}
+        try:
+            for server in wanted:
+                state.processes[server] = _start(server, found[server], stack, environ)
+                state.save()
+            for server in wanted:
+                told(server, _wait(server, state, patience, said[server]))
+        except BaseException:
+            _end([one for server in wanted if (one := process(state, server))])
+            state.processes = {server: noted for server, noted in state.processes.items() if server not in wanted}
+            state.save() if state.processes else state.forget()
+            raise
+        return state
 
 
 def down(state: State) -> list[str]:
     """End what was started, the Collector first, so that it can still hand on; return the servers that ran."""
+    with _alone(state.stack.data):
+        return _down(State.load(state.stack.data) or state)
+
+
+def _down(state: State) -> list[str]:
     found = {server: one for server in reversed(READY) if (one := process(state, server))}
     _end([one for server, one in found.items() if server == "collector"])
     _end([one for server, one in found.items() if server != "collector"])
@@ -109,6 +119,30 @@ def process(state: State, server: str) -> psutil.Process | None:
     except psutil.NoSuchProcess:
         return None
     return found if same else None
+
+
+@contextmanager
+def _alone(data: Path, patience: float = 90.0) -> Iterator[None]:
+    """Keep others from starting or ending servers there meanwhile; the lock ends with this process, however it ends."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    check_folder(data)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data / "stack.lock").open("w")
+    except OSError as exc:
+        raise StackError(f"{data}: {reason(exc)}, give another folder with --data") from None
+    end = time.monotonic() + patience
+    with lock:
+        while True:
+            try:
+                flock(lock, LOCK_EX | LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise StackError(f"{data}: another 'llmon stack' is at work there, wait for it or end it") from None
+                time.sleep(0.1)
+        yield
 
 
 def _check_host(host: str) -> None:
@@ -179,15 +213,15 @@ def _arguments(server: str, stack: Stack) -> list[str]:
                 "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
             ]
         case "jaeger":
-            return [f"--config={config}/jaeger/jaeger.yaml"]
+            return [f"--config=file:{config}/jaeger/jaeger.yaml"]  # without the scheme it takes a colon for one
         case "loki":
             return [f"-config.file={config}/loki/loki.yaml", "-config.expand-env=true"]
-    return [f"--config={config}/{name}.yaml" for name in ("collector", *stack.extras)]
+    return [f"--config=file:{config}/{name}.yaml" for name in ("collector", *stack.extras)]
 
 
 def _start(server: str, binary: Path, stack: Stack, environ: Mapping[str, str]) -> tuple[int, float]:
     """Start it in a session of its own: Ctrl-C in this terminal is not meant for it, and it outlives this process."""
-    log = stack.data / "logs" / f"{server}.log"
+    log = _log(stack, server)
     pid = os.posix_spawn(
         binary,
         [str(binary), *_arguments(server, stack)],
@@ -220,22 +254,37 @@ def _environment(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _wait(server: str, state: State, patience: float) -> float:
+def _wait(server: str, state: State, patience: float, said: int) -> float:
     def alive() -> bool:
         return process(state, server) is not None
 
     works, took = wait(state.stack.ready_url(server), patience, 0.1, alive=alive)
     if not works:
-        log = state.stack.data / "logs" / f"{server}.log"
+        log = _log(state.stack, server)
         why = "ended" if took <= patience else f"is not ready after {took:.0f} s"
-        raise StackError(f"{server} {why}: {_last_words(log)} (more in {log})")
+        raise StackError(f"{server} {why}: {_last_words(log, said)} (more in {log})")
     return took
 
 
-def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "rror" in line] or lines
-    return telling[-1][-300:] if telling else "it said nothing"
+def _log(stack: Stack, server: str) -> Path:
+    return stack.data / "logs" / f"{server}.log"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _last_words(log: Path, since: int) -> str:
+    """Return the last error, with the lines that it announces, of those written after the first `since` bytes."""
+    written = log.read_bytes()[since:].decode(errors="replace")
+    lines = [line.strip() for line in written.splitlines() if line.strip()]
+    telling = max((at for at, line in enumerate(lines) if "rror" in line), default=len(lines) - 1)
+    words = lines[telling : telling + 1]
+    for line in lines[telling + 1 :] if lines else ():
+        if not words[-1].endswith(":"):
+            break
+        words.append(line)
+    return " ".join(words)[-300:] or "it said nothing"
 
 
 def _end(processes: Collection[psutil.Process]) -> None:

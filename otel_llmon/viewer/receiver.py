@@ -99,7 +99,7 @@ class _Receiving(Handler):
         taken = signal.taken(_PARSERS[form](signal.request, content), time.time_ns())
         self.server.store.put(signal.name, taken, blake2b(content, digest_size=16).digest())
         if self.server.tee is not None:
-            self.server.tee.offer(self.path, sent, {"Content-Type": form, "Content-Encoding": coding})
+            self.server.tee.offer(self.path, sent, _described(form, coding))
         return _response(signal, taken, form)
 
     def _body(self, room: Room) -> bytes:
@@ -130,6 +130,11 @@ class _Receiving(Handler):
         if form == PROTOBUF:
             return Answer(refused.status, PROTOBUF, Status(code=code, message=str(refused)).SerializeToString())
         return Answer(refused.status, JSON, json.dumps({"code": code, "message": str(refused)}).encode())
+
+
+def _described(form: str, coding: str) -> dict[str, str]:
+    """Return the headers of what is handed on; the Collector refuses `identity` by name."""
+    return {"Content-Type": form} | ({} if coding == "identity" else {"Content-Encoding": coding})
 
 
 def _response(signal: Signal, taken: records.Taken, form: str) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from servers import Servers
 
 from otel_llmon.stack import READY, Stack, StackError, native, standings
 
@@ -14,6 +15,13 @@ def test_no_server_says_that_its_file_is_outdated(stack, server):
     """A deprecated name works for a while, and `validate` does not show it; the start log does."""
     said = [line for line in stack.log(server).splitlines() if re.search(r"deprecat|alias", line, re.IGNORECASE)]
     assert not said
+
+
+def test_a_folder_may_have_signs_in_its_name(tmp_path):
+    """Spaces, colons, what a shell would expand."""
+    stack = Servers(tmp_path / "co:lon and $HOME")
+    stack.close()
+    assert (stack.data / "jaeger").is_dir()
 
 
 def test_servers_that_run_are_not_taken_for_others(stack):

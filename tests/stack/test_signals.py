@@ -63,6 +63,27 @@ def test_a_metric_leads_to_its_trace_and_the_trace_to_its_logs(stack, program):
     assert line.span_id == exemplar.span_id
 
 
+def test_a_large_attribute_is_cut_with_events_and_without(stack, program):
+    """Up to what every store takes, and so for a span without an event too."""
+    source = """
+        import otel_llmon as llmon
+        from opentelemetry import trace
+
+        llmon.configure("large")
+        tracer, large = trace.get_tracer("app"), {"text": "x" * 100_000}
+        with tracer.start_as_current_span("without", attributes=large) as span:
+            print(format(span.get_span_context().trace_id, "032x"))
+            with tracer.start_as_current_span("with", attributes=large) as span:
+                span.add_event("read", large)
+    """
+    done = program(source, **stack.environ)
+    trace = until(lambda: len((found := stack.jaeger.trace(done.stdout.split()[0])).spans) == 2 and found)
+    held = [span.attributes for span in trace.spans] + [
+        event.attributes for span in trace.spans for event in span.events
+    ]
+    assert [len(attributes["text"]) for attributes in held] == [32768] * 3
+
+
 @pytest.mark.row("X8")
 def test_the_collector_counts_spans_and_who_calls_whom(stack, program):
     """For services that have traces only, and for Jaeger's Monitor tab."""
