@@ -10,8 +10,10 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime
+from fractions import Fraction
 from wsgiref.util import setup_testing_defaults
 
+import numpy as np
 import psutil
 import pytest
 import urllib3
@@ -20,7 +22,7 @@ from serving import answer
 from serving import page as page  # noqa: PLC0414  # a fixture
 from sink import Sink, free_port
 
-from otel_llmon import checks, exporting, health, observers, snapshot
+from otel_llmon import checks, exporting, gauge, health, observers, snapshot
 from otel_llmon.adapters import asgi, wsgi
 from otel_llmon.cli.health import _found
 from otel_llmon.errors import SettingsError
@@ -125,6 +127,32 @@ def test_health_has_what_the_observers_read_last():
         assert found["resources"]["process.memory.usage"] > 1 << 20
     finally:
         observers.detach_all()
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (np.int64(3), 3),
+        (np.float32(2.5), 2.5),
+        (np.array(3.0), 3.0),
+        (Fraction(1, 4), 0.25),
+        (float("nan"), None),
+        (float("inf"), None),
+        (10**400, None),
+        ("abc", None),
+    ],
+    ids=lambda value: str(value)[:9],
+)
+def test_health_can_say_what_a_gauge_of_the_programs_returns(recorder, read, told):
+    """A number of numpy's as one of Python's; what is no number is not there, and the answer is JSON all the same."""
+    gauge("queue.depth", lambda: read)
+    try:
+        assert observers.read_now(20)
+        status, found = said("/health")
+    finally:
+        observers.detach_all()
+    assert status == 200
+    assert found.get("resources", {}).get("queue.depth") == told
 
 
 @pytest.mark.row("C3")
