@@ -425,6 +425,20 @@ def test_llmon_health_checks_what_the_settings_name(program, page):
     assert len(page.asked) >= 3
 
 
+def test_llmon_health_says_how_a_file_is_read_that_lies_there(program):
+    """It is read where somebody names it, and nowhere else."""
+    program.write("llmon.yaml", "level: basic\n")
+    code, _, err = llmon(program)
+    way_out = "run: OTEL_LLMON_CONFIG=llmon.yaml llmon health"
+    assert (code, err) == (
+        1,
+        f"llmon: no checks: llmon.yaml lies here, but is read only where OTEL_LLMON_CONFIG names it; {way_out}\n",
+    )
+    code, _, err = llmon(program, OTEL_LLMON_CONFIG="llmon.yaml")
+    assert code == 1
+    assert err.startswith("llmon: no checks: found none in llmon.yaml; give an address such as")
+
+
 def test_llmon_health_shows_no_password_and_asks_with_it(program, sink, page):
     """Neither in its table, nor in JSON, /health, metrics, spans or log records; two of them are two targets."""
     page.answers |= {"/": answer(status=401), "/?api_key=topsecret&b=1": answer()}
@@ -477,7 +491,7 @@ def test_an_address_that_is_refused_is_shown_without_its_password(program, addre
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no checks: found none in llmon.yaml, give an address such as"),
+        ([], "no checks: found none in the settings, and OTEL_LLMON_CONFIG names no file; give an address"),
         (["localhost"], "'localhost': expected http://, https://, tcp://, ollama:// or openai:// and a place"),
         (["tcp://localhost"], "checks.tcp://localhost.tcp='localhost': expected a host and a port"),
         (["http://a/", "--timeout", "1e12"], "checks.http://a/.timeout=1000000000000.0: expected a number"),
