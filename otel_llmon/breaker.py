@@ -10,26 +10,29 @@ import contextvars
 import functools
 import inspect
 import os
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
-from otel_llmon import metering, telemetry
-from otel_llmon.circuits import STATES, Closed, Era, HalfOpen, Limits, Open, Way
-from otel_llmon.decorating import code_of, decorated
+from otel_llmon import metering
+from otel_llmon.circuits import STATES, Closed, Era, HalfOpen, Limits, Open, Probe, Way
+from otel_llmon.decorating import code_of, decorated, drive, drive_async
 from otel_llmon.errors import CircuitOpenError, SettingsError
 from otel_llmon.events import event, note
+from otel_llmon.judging import Errors, judge_by
+from otel_llmon.lasting import awaited, error_of, is_future, is_lasting
 from otel_llmon.metering import Reading, cells, values
-from otel_llmon.outcomes import CANCELLATION, outcome
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv import breaker as rows
 from otel_llmon.telemetry import error_type, state
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Any], bool]
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 EVENT = "llmon.circuit.transition"
 """Name of the log records and span events."""
@@ -50,7 +53,18 @@ class Breaker:
     Make one for each target and keep it. Raises SettingsError for what cannot be a limit.
     """
 
-    __slots__ = ("__weakref__", "_clock", "_entered", "_era", "_is_failure", "_limits", "_lock", "name")
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_entered",
+        "_era",
+        "_held",
+        "_limits",
+        "_lock",
+        "_told",
+        "_worked",
+        "name",
+    )
 
     def __init__(  # noqa: PLR0913  # as many as there are limits
         self,
@@ -67,11 +81,18 @@ class Breaker:
             raise SettingsError(f'breaker {name!r}: expected a name: Breaker("ollama")')
         self.name = values.text(name)
         self._limits = Limits(failures, failures if of is None else of, recovery, probes).checked(self.name)
-        self._is_failure = _judge_by(name, errors)
+        self._worked = judge_by(name, errors)
+        if not callable(clock):
+            raise SettingsError(f"breaker {name!r}: clock={clock!r}: expected a function that returns seconds")
         self._clock = clock
         self._lock = threading.RLock()
         self._era: Era = Closed(self._limits)
         self._entered: contextvars.ContextVar[Way | None] = contextvars.ContextVar("entered", default=None)
+        """What let the last `with` of a context through, or its probe."""
+        self._held: dict[FrameType, Way] = {}
+        """The same of generators, which may be left in another context than they were entered in."""
+        self._told = contextvars.ContextVar("told", default=0)
+        """The serial after the last outcome that was noted in a context."""
         with cells.lock:
             _breakers.add(self)
 
@@ -112,30 +133,47 @@ class Breaker:
 
     def __enter__(self) -> Self:
         if self._entered.get() is not self._era:
-            self._entered.set(self._era or self._admit())
+            self._enter(sys._getframe(1))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
-        if error is None and not self._era.outcomes:
-            return
-        through = self._entered.get()
-        if through is not None:
-            self._settle(through, error)
+        if error is not None or self._era.outcomes or self._held:
+            self._leave(sys._getframe(1), error)
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        if self._entered.get() is not self._era:
+            self._enter(sys._getframe(1))
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, trace_back)
+        if error is not None or self._era.outcomes or self._held:
+            self._leave(sys._getframe(1), error)
+
+    def _enter(self, frame: FrameType) -> None:
+        """Keep what lets a `with` through: in the context, and for a generator, which may leave in another, with it."""
+        through = self._era or self._admit()
+        self._entered.set(through)
+        if frame.f_code.co_flags & _GENERATORS:
+            self._held[frame] = through
+
+    def _leave(self, frame: FrameType, error: BaseException | None) -> None:
+        """End a `with`. One that began in a context that nobody knows here is taken for one of now."""
+        through = self._held.pop(frame, None) or self._entered.get() or self._era or None
+        if through is not None and (error is not None or through.outcomes):
+            self._settle(through, error)
 
     # as a decorator
 
     def __call__(self, function: FunctionT) -> FunctionT:
-        """Return `function` with every call through this circuit; of a generator, from its first item to its last."""
+        """Return `function` with every call through this circuit, from its beginning to its end.
+
+        A generator's call goes from its first item to its last. A plain function may return a coroutine, a generator or
+        a future: then its call ends with that.
+        """
         found: Any = function
         if isinstance(found, staticmethod | classmethod):
             return type(found)(self(found.__func__))  # type: ignore[return-value]
@@ -148,14 +186,22 @@ class Breaker:
         return over(found)  # type: ignore[return-value]
 
     def _over_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        plain: type = type(None)
+        """What it returned last; to look for more takes longer than the rest."""
+
         @functools.wraps(function)
         def through_circuit(*args: Any, **kwargs: Any) -> Any:
+            nonlocal plain
             through = self._era or self._admit()
             try:
                 result = function(*args, **kwargs)
             except BaseException as exc:
                 self._settle(through, exc)
                 raise
+            if type(result) is not plain:
+                if is_lasting(result):
+                    return self._follow(through, result)
+                plain = type(result)
             if through.outcomes:
                 self._settle(through)
             return result
@@ -177,19 +223,40 @@ class Breaker:
 
         return through_circuit
 
+    def _follow(self, through: Way, lasting: Any) -> Any:
+        """Return what a function returned, with its end taken for that of the call."""
+        if isinstance(through, Probe):
+            self._entered.set(None)  # what the caller does next is no part of it
+        if is_future(lasting):
+            lasting.add_done_callback(lambda future: self._settle(through, error_of(future), told=0))
+            return lasting
+        if inspect.isawaitable(lasting):
+            return self._await(through, lasting)
+        stream = _Stream(self, through)
+        return drive_async(lasting, stream) if inspect.isasyncgen(lasting) else drive(lasting, stream)
+
+    async def _await(self, through: Way, awaitable: Awaitable[Any]) -> Any:
+        """Await what a function returned; a call through a closed circuit begins only here."""
+        if isinstance(through, Probe):
+            self._entered.set(through)  # whose place is handed on
+        try:
+            return await self._over_coroutine(awaited)(awaitable)
+        finally:
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()  # it has ended, or was refused before it began
+
     # what goes on
 
     def _admit(self) -> Way:
         """Let a call through a circuit that is not closed, as a probe or as part of one, or refuse it."""
-        now, inside = self._clock(), self._entered.get()
+        now, around = self._clock(), self._entered.get()
         with self._lock:
             before = era = self._era
             if isinstance(era, Closed):  # since a moment ago
                 return era
-            if isinstance(era, HalfOpen) and inside in era.probes:
-                return inside  # a probe that calls this target by another function
-            wait = era.wait(now, self._limits)
-            if not wait:
+            if isinstance(era, HalfOpen) and around in era.probes:  # a probe that calls this target by another function
+                wait, probe = 0.0, era.hand_on(around)
+            elif not (wait := era.wait(now, self._limits)):
                 self._era = era = era if isinstance(era, HalfOpen) else HalfOpen()
                 probe = era.probe(now, self._limits)
         if wait:
@@ -200,31 +267,18 @@ class Breaker:
         self._tell(before, era)
         return probe
 
-    def _settle(self, through: Way, error: BaseException | None = None) -> None:
-        """Take note of how a call ended."""
+    def _settle(self, through: Way, error: BaseException | None = None, told: int | None = None) -> None:
+        """Take note of how a call ended, unless a call within it has told already: one after its beginning."""
+        if through.serial < (self._told.get() if told is None else told):
+            return
         worked = self._worked(error)
         now = self._clock()
         with self._lock:
             before = self._era
-            if through.era is not before:  # of an earlier time
-                return
-            self._era = after = through.era.settle(through, worked=worked, now=now, limits=self._limits)
+            self._era = after = before.settle(through, worked=worked, now=now, limits=self._limits)
+        if after is not before and isinstance(after, Closed):
+            self._told.set(after.serial)
         self._tell(before, after, error)
-
-    def _worked(self, error: BaseException | None) -> bool | None:
-        """Return what an end says of the target; None where it says nothing."""
-        if error is None or isinstance(error, GeneratorExit):  # a stream that is left early gave what was wanted
-            return True
-        if isinstance(error, BaseExceptionGroup):
-            found = {self._worked(each) for each in error.exceptions}
-            return False if False in found else None if None in found else True
-        if not isinstance(error, Exception) or isinstance(error, CircuitOpenError) or outcome(error) == CANCELLATION:
-            return None
-        try:
-            return not self._is_failure(error)
-        except Exception as exc:  # the caller's own exception must not be replaced
-            telemetry.warn_once("breaker %r: errors: %s: %s; counted as a failure", self.name, type(exc).__name__, exc)
-            return False
 
     def _tell(self, before: Era, after: Era, error: BaseException | None = None) -> None:
         """Report a change; the lock is not held."""
@@ -245,42 +299,65 @@ class Breaker:
 
 
 class _Stream:
-    """A generator's way through a circuit, as `decorating` drives it."""
+    """A generator's way through a circuit, as `decorating` drives it.
 
-    __slots__ = ("_breaker", "_through")
+    It is current only while the generator's own code runs: what its consumer calls in between is no part of it.
+    """
 
-    def __init__(self, breaker: Breaker) -> None:
+    __slots__ = ("_breaker", "_given", "_through", "_told")
+
+    def __init__(self, breaker: Breaker, through: Way | None = None) -> None:
         self._breaker = breaker
+        self._given = through
+        self._told = 0
 
     def __enter__(self) -> None:
-        self._through = self._breaker._era or self._breaker._admit()
+        self._through = self._given or self._admitted()
+
+    def _admitted(self) -> Way:
+        around = self._breaker._entered.get()
+        through = self._breaker._era or self._breaker._admit()
+        if isinstance(through, Probe):
+            self._breaker._entered.set(around)
+        return through
 
     def __exit__(self, kind: object, error: BaseException | None, trace_back: object) -> None:
         if error is not None or self._through.outcomes:
-            self._breaker._settle(self._through, error)
+            self._breaker._settle(self._through, error, self._told)
 
     def _step_aside(self) -> None:
         """Nothing is current here."""
 
     def _step(self) -> contextlib.AbstractContextManager[object]:
-        return _NOTHING
+        return _Step(self._breaker, self, self._through)
 
 
-_NOTHING = contextlib.nullcontext()
+class _Step:
+    """The generator's own code, from one item to the next: calls within it are part of its own."""
+
+    __slots__ = ("_around", "_before", "_entered", "_probe", "_stream", "_told")
+
+    def __init__(self, breaker: Breaker, stream: _Stream, through: Way) -> None:
+        self._entered, self._told = breaker._entered, breaker._told
+        self._stream = stream
+        self._probe = through if isinstance(through, Probe) else None
+
+    def __enter__(self) -> None:
+        self._before = self._told.get()
+        if self._probe is not None:
+            self._around = self._entered.get()
+            self._entered.set(self._probe)
+
+    def __exit__(self, kind: object, error: object, trace_back: object) -> None:
+        told = self._told.get()
+        if told != self._before:
+            self._stream._told = told
+        if self._probe is not None:
+            self._entered.set(self._around)
 
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and bool(name.strip()) and name.isprintable()
-
-
-def _judge_by(name: str, errors: Errors) -> Callable[[BaseException], bool]:
-    """Return what tells whether an exception is a failure."""
-    classes = errors if isinstance(errors, tuple) else (errors,)
-    if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
-        return lambda error: isinstance(error, classes)  # type: ignore[arg-type]
-    if isinstance(errors, type) or not callable(errors):
-        raise SettingsError(f"breaker {name!r}: errors={errors!r}: expected exception classes, or a function of one")
-    return errors
 
 
 def _states() -> Iterator[Reading]:

@@ -6,6 +6,8 @@ been open in between says nothing of now.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
 from typing import ClassVar, Literal, NamedTuple
 
@@ -15,6 +17,8 @@ MOST, LONGEST = 1_000_000, 86_400.0
 """Calls of which a circuit keeps how they ended, and seconds for which it stays open, at most."""
 
 CLOSED, HALF_OPEN, OPEN = STATES = ("closed", "half_open", "open")
+
+_serials = itertools.count(1)
 
 
 def _short(found: object) -> str:
@@ -48,36 +52,34 @@ class Limits(NamedTuple):
 class Closed:
     """Everything passes. It opens at so many failures among the last outcomes.
 
-    The only state that is true, so that `era or admit()` is all that a call asks of it.
+    The only state that is true, so that `era or admit()` is all that a call asks of it. Each outcome that is noted puts
+    a new one in the place of the last, with a higher serial: so a call knows what was told since it began.
     """
 
-    __slots__ = ("failed", "outcomes")
+    __slots__ = ("failed", "outcomes", "serial")
     state: ClassVar = CLOSED
 
-    def __init__(self, limits: Limits) -> None:
-        self.outcomes: deque[bool] = deque(maxlen=limits.of)
+    def __init__(self, limits: Limits, before: Closed | None = None) -> None:
+        self.outcomes: deque[bool] = before.outcomes if before else deque(maxlen=limits.of)
         """Whether each of the last calls worked; empty where all of them did, so that a success need not be noted."""
-        self.failed = 0
+        self.failed: int = before.failed if before else 0
         """How many of them did not."""
+        self.serial = next(_serials)
 
-    @property
-    def era(self) -> Closed:
-        """The state that let a call through."""
-        return self
-
-    def settle(self, through: Way, *, worked: bool | None, now: float, limits: Limits) -> Era:  # noqa: ARG002  # as of all
+    def settle(self, through: Way, *, worked: bool | None, now: float, limits: Limits) -> Era:
         """Return the state after an outcome; None for one that says nothing of the target."""
-        if worked is None or (worked and not self.outcomes):
+        if through.outcomes is not self.outcomes or worked is None or (worked and not self.outcomes):
             return self
+        after = Closed(limits, self)
         if len(self.outcomes) == limits.of:
-            self.failed -= not self.outcomes[0]
+            after.failed -= not self.outcomes[0]
         self.outcomes.append(worked)
-        self.failed += not worked
-        if self.failed >= limits.failures:
+        after.failed += not worked
+        if after.failed >= limits.failures:
             return Open(now + limits.recovery)
-        if not self.failed:
+        if not after.failed:
             self.outcomes.clear()
-        return self
+        return after
 
 
 class Open:
@@ -98,6 +100,10 @@ class Open:
     def wait(self, now: float, limits: Limits) -> float:  # noqa: ARG002  # as of all
         """Return the seconds until a call may pass."""
         return max(self.until - now, 0.0)
+
+    def settle(self, through: Way, *, worked: bool | None, now: float, limits: Limits) -> Era:  # noqa: ARG002
+        """Return this state: whatever ends now began before."""
+        return self
 
 
 class HalfOpen:
@@ -122,8 +128,14 @@ class HalfOpen:
 
     def probe(self, now: float, limits: Limits) -> Probe:
         """Return a new probe; there is a place for it."""
-        probe = Probe(self)
+        probe = Probe()
         self.probes[probe] = now + limits.recovery
+        return probe
+
+    def hand_on(self, place: Probe) -> Probe:
+        """Return a probe in the place of another: a call within that one, of which there is one at a time."""
+        probe = Probe()
+        self.probes[probe] = self.probes.pop(place)
         return probe
 
     def settle(self, through: Way, *, worked: bool | None, now: float, limits: Limits) -> Era:
@@ -140,12 +152,10 @@ class HalfOpen:
 class Probe:
     """A call that a half-open circuit let through."""
 
-    __slots__ = ("era",)
+    __slots__ = ()
     outcomes: ClassVar = True
     """Its success is always noted."""
-
-    def __init__(self, era: HalfOpen) -> None:
-        self.era = era
+    serial: ClassVar = math.inf
 
 
 Era = Closed | Open | HalfOpen

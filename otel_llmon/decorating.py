@@ -20,7 +20,7 @@ def decorated(function: Any, fresh: Callable[[], Any]) -> Any:
 
         @functools.wraps(function)
         def over_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            return _drive_async(function(*args, **kwargs), fresh())
+            return drive_async(function(*args, **kwargs), fresh())
 
         return over_async_generator
 
@@ -28,7 +28,7 @@ def decorated(function: Any, fresh: Callable[[], Any]) -> Any:
 
         @functools.wraps(function)
         def over_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            return _drive(function(*args, **kwargs), fresh())
+            return drive(function(*args, **kwargs), fresh())
 
         return over_generator
 
@@ -55,7 +55,7 @@ def code_of(function: Any) -> Any:
     return function if direct else function.__call__
 
 
-def _drive(generator: Generator[Any, Any, Any], running: Any) -> Generator[Any, Any, Any]:
+def drive(generator: Generator[Any, Any, Any], running: Any) -> Generator[Any, Any, Any]:
     """Yield what `generator` yields, passing on what is sent and thrown, within a phase that ends once."""
     running.__enter__()
     running._step_aside()
@@ -85,8 +85,8 @@ def _drive(generator: Generator[Any, Any, Any], running: Any) -> Generator[Any, 
         running.__exit__(None, error, None)
 
 
-async def _drive_async(generator: AsyncGenerator[Any, Any], running: Any) -> AsyncGenerator[Any, Any]:
-    """As _drive, for an asynchronous generator: Python has no way to write both as one."""
+async def drive_async(generator: AsyncGenerator[Any, Any], running: Any) -> AsyncGenerator[Any, Any]:
+    """As drive(), for an asynchronous generator: Python has no way to write both as one."""
     running.__enter__()
     running._step_aside()
     step = running._step()

@@ -20,6 +20,7 @@ from otel_llmon import checks, exporting
 from otel_llmon.checks.running import runner
 from otel_llmon.checks.verdicts import word
 from otel_llmon.errors import SettingsError
+from otel_llmon.metering import cells, values
 from otel_llmon.observers import sampler
 from otel_llmon.semconv.attributes import SERVICE_NAME, SERVICE_VERSION
 
@@ -150,7 +151,9 @@ def _resources() -> dict[str, float]:
         for row in source.rows:
             match list(source.fresh(row, now, sampler.beat)):
                 case [(_, value, attributes)] if not attributes:
-                    found[row] = value
+                    told = values.number(value)  # a gauge of the program's may return what JSON cannot hold
+                    if told is not None and -cells.LARGEST <= told <= cells.LARGEST:
+                        found[row] = told
     return found
 
 

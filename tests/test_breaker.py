@@ -323,6 +323,8 @@ def test_with_may_stand_within_with(breakers):
         ({"probes": -(10**5000)}, "breaker 'x': probes=a huge number: expected a whole number, 1 or more"),
         ({"recovery": "30"}, "breaker 'x': recovery='30': expected seconds, more than 0, 86400 at most"),
         ({"errors": 500}, "breaker 'x': errors=500: expected exception classes, or a function of one"),
+        ({"errors": ()}, "breaker 'x': errors=(): expected exception classes, or a function of one"),
+        ({"clock": 3}, "breaker 'x': clock=3: expected a function that returns seconds"),
         ({"errors": int}, "breaker 'x': errors=<class 'int'>: expected exception classes, or a function of one"),
     ],
 )

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import functools
 import os
+import socket
 import sqlite3
+import ssl
+import struct
 import threading
 import time
 
@@ -344,7 +347,13 @@ def test_an_answer_of_unknown_length_that_ends_at_once_keeps_its_connection(wild
         (b"", "it hangs up without an answer"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "it speaks no HTTP; is that another server's port?"),
         (b"\x00\xff" * 40_000, "it speaks no HTTP; is that another server's port?"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, "it speaks no HTTP; is that another server's port?"),
+        (b"a header\r\n", "it speaks no HTTP; is that another server's port?"),
+        (
+            b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 101 + b"\r\n",
+            "its answer has more headers than are read: got more than 100 headers",
+        ),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "101 switching protocols"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "its answer is incomplete"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "its answer is incomplete"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -7\r\n\r\nabc", None),
@@ -393,6 +402,43 @@ def test_a_kept_connection_that_the_server_closed_is_no_failure(page):
     check = checks.http("page", page.url, every=RARELY)
     assert all(check.ask().up for _ in range(3))
     assert page.connections == 3
+
+
+def test_a_kept_connection_that_the_server_reset_is_no_failure_over_tls_either(wild, trusted):
+    """There it does not come as a connection's error."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(trusted)
+    reset = threading.Semaphore(0)
+
+    def behaves(sock):
+        with context.wrap_socket(sock, server_side=True) as secured:
+            secured.recv(1000)
+            secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            asked.acquire()
+            secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset.release()
+
+    asked = threading.Semaphore(0)
+    check = checks.http("page", f"https://localhost:{wild(behaves).port}/", ca=str(trusted), every=RARELY)
+    for _ in range(3):
+        assert found(check) is None
+        asked.release()
+        assert reset.acquire(timeout=20)
+
+
+def test_a_header_that_comes_twice_holds_what_both_say(wild):
+    """As with what one line says, separated by commas."""
+    sent = b"HTTP/1.1 200 OK\r\nVary: Origin\r\nVary: Accept\r\nContent-Length: 0\r\n\r\n"
+
+    def behaves(sock):
+        while sock.recv(1000):
+            sock.sendall(sent)
+
+    url = f"http://127.0.0.1:{wild(behaves).port}/"
+    for wanted in ("Origin", "Accept", "Origin, Accept"):
+        assert found(checks.http("page", url, has={"Vary": wanted}, every=RARELY)) is None
+    said = found(checks.http("page", url, has={"Vary": "Cookie"}, every=RARELY))
+    assert said == "header 'Vary' is 'Origin, Accept', expected 'Cookie'"
 
 
 def test_a_kept_connection_does_not_hide_that_the_server_is_gone(page):

@@ -16,6 +16,7 @@ from otel_llmon import checks, targets
 from otel_llmon.breaker import Breaker
 from otel_llmon.checks import running
 from otel_llmon.checks.running import Runner
+from otel_llmon.checks.verdicts import Run
 from otel_llmon.semconv import health as rows
 from otel_llmon.semconv.attributes import OUTCOME, TARGET, TARGET_TYPE
 from otel_llmon.settings import Settings
@@ -202,6 +203,42 @@ def test_a_hook_that_fails_costs_nothing_but_a_line(manual, recorder, caplog):
     assert up(recorder) == 0
     assert recorder.value("llmon.self.errors", {"llmon.source": "target"}) == 1
     assert "check target: its on_change fails: ZeroDivisionError" in caplog.text
+
+
+def test_a_hook_that_hangs_keeps_nobody_who_asks_longer_than_a_check_may_take(manual, monkeypatch):
+    """The verdict is there, and who is told of it takes part in the same time."""
+    release, waited = threading.Event(), []
+
+    class Told(threading.Event):
+        def wait(self, timeout=None):
+            waited.append(timeout)
+            return super().wait(0)
+
+    begun = Run.__init__
+
+    def begin(run, check):
+        begun(run, check)
+        run.told = Told()
+
+    monkeypatch.setattr(Run, "__init__", begin)
+    one = check(Target(up=False), timeout=30, on_change=lambda _: release.wait(60))
+    assert one.ask().up is False
+    release.set()
+    assert 0 < waited[0] <= 30
+
+
+def test_checks_may_come_and_go_while_they_are_exported(manual, recorder):
+    """Another thread makes one at that moment."""
+
+    class Meanwhile:
+        def __gt__(self, now):
+            checks.function(f"more {now}", Target(), every=RARELY)
+            return True
+
+    one = check(Target())
+    one.ask()
+    one.fresh_until = Meanwhile()
+    assert up(recorder) == 1
 
 
 def test_without_telemetry_checks_check_on(manual, monkeypatch, recorder):

@@ -10,8 +10,10 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime
+from fractions import Fraction
 from wsgiref.util import setup_testing_defaults
 
+import numpy as np
 import psutil
 import pytest
 import urllib3
@@ -20,7 +22,7 @@ from serving import answer
 from serving import page as page  # noqa: PLC0414  # a fixture
 from sink import Sink, free_port
 
-from otel_llmon import checks, exporting, health, observers, snapshot
+from otel_llmon import checks, exporting, gauge, health, observers, snapshot
 from otel_llmon.adapters import asgi, wsgi
 from otel_llmon.cli.health import _found
 from otel_llmon.errors import SettingsError
@@ -125,6 +127,32 @@ def test_health_has_what_the_observers_read_last():
         assert found["resources"]["process.memory.usage"] > 1 << 20
     finally:
         observers.detach_all()
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (np.int64(3), 3),
+        (np.float32(2.5), 2.5),
+        (np.array(3.0), 3.0),
+        (Fraction(1, 4), 0.25),
+        (float("nan"), None),
+        (float("inf"), None),
+        (10**400, None),
+        ("abc", None),
+    ],
+    ids=lambda value: str(value)[:9],
+)
+def test_health_can_say_what_a_gauge_of_the_programs_returns(recorder, read, told):
+    """A number of numpy's as one of Python's; what is no number is not there, and the answer is JSON all the same."""
+    gauge("queue.depth", lambda: read)
+    try:
+        assert observers.read_now(20)
+        status, found = said("/health")
+    finally:
+        observers.detach_all()
+    assert status == 200
+    assert found.get("resources", {}).get("queue.depth") == told
 
 
 @pytest.mark.row("C3")
@@ -397,6 +425,20 @@ def test_llmon_health_checks_what_the_settings_name(program, page):
     assert len(page.asked) >= 3
 
 
+def test_llmon_health_says_how_a_file_is_read_that_lies_there(program):
+    """It is read where somebody names it, and nowhere else."""
+    program.write("llmon.yaml", "level: basic\n")
+    code, _, err = llmon(program)
+    way_out = "run: OTEL_LLMON_CONFIG=llmon.yaml llmon health"
+    assert (code, err) == (
+        1,
+        f"llmon: no checks: llmon.yaml lies here, but is read only where OTEL_LLMON_CONFIG names it; {way_out}\n",
+    )
+    code, _, err = llmon(program, OTEL_LLMON_CONFIG="llmon.yaml")
+    assert code == 1
+    assert err.startswith("llmon: no checks: found none in llmon.yaml; give an address such as")
+
+
 def test_llmon_health_shows_no_password_and_asks_with_it(program, sink, page):
     """Neither in its table, nor in JSON, /health, metrics, spans or log records; two of them are two targets."""
     page.answers |= {"/": answer(status=401), "/?api_key=topsecret&b=1": answer()}
@@ -449,7 +491,7 @@ def test_an_address_that_is_refused_is_shown_without_its_password(program, addre
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no checks: found none in llmon.yaml, give an address such as"),
+        ([], "no checks: found none in the settings, and OTEL_LLMON_CONFIG names no file; give an address"),
         (["localhost"], "'localhost': expected http://, https://, tcp://, ollama:// or openai:// and a place"),
         (["tcp://localhost"], "checks.tcp://localhost.tcp='localhost': expected a host and a port"),
         (["http://a/", "--timeout", "1e12"], "checks.http://a/.timeout=1000000000000.0: expected a number"),

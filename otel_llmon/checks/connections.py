@@ -15,7 +15,8 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -36,6 +37,9 @@ OURS: Mapping[str, str] = {"User-Agent": "otel-llmon", "Accept": "*/*", "Accept-
 
 Enough = Callable[[bytearray], bool]
 
+HUNG_UP = (ConnectionError, ssl.SSLError)
+"""How a kept connection ends that the other side closed; over TLS a reset may come as a broken record."""
+
 
 class Place(NamedTuple):
     """Where a connection leads to."""
@@ -46,8 +50,22 @@ class Place(NamedTuple):
     ca: str | None = None
 
 
+class _Response(http.client.HTTPResponse):
+    """A response that is waited for through everything that only announces it."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Return the final status line: `http.client` itself passes over `100 Continue` alone, not over hints."""
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not HTTPStatus.CONTINUE < found[1] < HTTPStatus.OK or found[1] == HTTPStatus.SWITCHING_PROTOCOLS:
+                return found
+            http.client.parse_headers(self.fp)
+
+
 class Connection(http.client.HTTPConnection):
     """One connection that may be kept."""
+
+    response_class = _Response
 
     def __init__(self, place: Place, trust: Callable[[bool], ssl.SSLContext] | None) -> None:
         super().__init__(place.host, place.port)
@@ -106,8 +124,16 @@ class Connection(http.client.HTTPConnection):
         if not whole:
             self.close()
         self.used = True
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, body, whole, self.expires, _secrets(headers))
+        return Answer(response.status, _joined(response.getheaders()), body, whole, self.expires, _secrets(headers))
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by name; what is said of one several times over is one list, as RFC 9110 has it."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
 
 
 def _read(
@@ -174,7 +200,7 @@ class Pool:
                 answer = connection.ask(asking, method, path, sent, enough)
             except BaseException as exc:
                 connection.close()
-                if not connection.used or not isinstance(exc, ConnectionError):
+                if not connection.used or not isinstance(exc, HUNG_UP):
                     raise
                 asking.left()
             else:

@@ -69,6 +69,12 @@ def _told_of_tls(exc: Any) -> str:
     return f"no TLS with it: {line(str(exc.reason or exc))}"
 
 
+def _told_of_http(exc: Any) -> str:
+    if "header" in str(exc) and not isinstance(exc, http.client.BadStatusLine):
+        return f"its answer has more headers than are read: {line(str(exc))}"
+    return "it speaks no HTTP; is that another server's port?"
+
+
 _Reason = str | Callable[[Any], str]
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Reason], ...] = (
     (NotWellError, str),
@@ -79,7 +85,7 @@ _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Re
     (ssl.SSLCertVerificationError, _told_of_certificate),
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "it hangs up without an answer"),
     (ssl.SSLError, _told_of_tls),
-    (http.client.HTTPException, "it speaks no HTTP; is that another server's port?"),
+    (http.client.HTTPException, _told_of_http),
 )
 _OF_TARGET = (NotWellError, ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)
 """What only somebody at the other end brings about."""

@@ -151,7 +151,7 @@ class Runner:
         def source() -> Iterable[Reading]:
             self.ensure()
             now = time.monotonic()
-            fresh = [check for check in self.checks.values() if now < check.fresh_until]
+            fresh = [check for check in list(self.checks.values()) if now < check.fresh_until]
             return [
                 Reading(row, value, {key: value for key, value in _identity(check).items() if key in row.attributes})
                 for check in fresh

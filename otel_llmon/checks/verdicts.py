@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from otel_llmon.checks.running import Runner
 
 
+HEARD = 0.05
+"""Seconds that those who are told of a verdict have at least, before somebody who asked for it goes on."""
+
+
 class Fed(Protocol):
     """What a check tells its verdicts to, such as a Breaker."""
 
@@ -131,7 +135,9 @@ class Check:
         """Check now, or wait for the check under way; return what was found. It takes `timeout` at most."""
         if self._loop is not None and self._loop.is_here():
             raise LlmonError(f"check {self.name!r}: asked from its own event loop; await asyncio.to_thread(check.ask)")
-        self._runner.begin(self).told.wait(self.plan.timeout + 1)
+        run = self._runner.begin(self)
+        run.ended.wait(self.plan.timeout + 1)  # it is ended, or there is no thread to end it
+        run.told.wait(max(run.asking.deadline - time.monotonic(), HEARD))
         return self.result
 
     def stop(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, count
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -18,12 +20,10 @@ from otel_llmon.checks.probes import DAY
 from otel_llmon.checks.verdicts import word
 from otel_llmon.cli._output import as_json, as_table
 from otel_llmon.errors import LlmonError, SettingsError, reason
-from otel_llmon.settings import Settings
+from otel_llmon.settings import CONFIG, Settings
 from otel_llmon.targets import refused, without_password
 
-NONE = (
-    "no checks: found none in llmon.yaml, give an address such as http://localhost:8000/health, or ollama://localhost"
-)
+FILE = "llmon.yaml"
 EXPECTED = "expected http://, https://, tcp://, ollama:// or openai:// and a place"
 
 
@@ -43,7 +43,7 @@ def run(
     """
     settings = Settings.load()
     if not settings.checks and not addresses:
-        raise SettingsError(NONE)
+        raise SettingsError(_none(os.environ.get(CONFIG)))
     if serve is not None:
         _serve(serve, addresses or (), timeout)
     telemetry.log.setLevel(logging.ERROR)  # the table says it
@@ -55,6 +55,18 @@ def run(
     else:
         as_table(("target", "type", "status", "seconds", "found"), map(_row, results))
     raise typer.Exit(0 if all(result.up for result in results) else 1)
+
+
+def _none(named: str | None) -> str:
+    """Return what is said where there is nothing to check: where checks were looked for, and what to do."""
+    if not named and Path(FILE).exists():
+        return (
+            f"no checks: {FILE} lies here, but is read only where {CONFIG} names it; run: {CONFIG}={FILE} llmon health"
+        )
+    where = named or f"the settings, and {CONFIG} names no file"
+    return (
+        f"no checks: found none in {where}; give an address such as http://localhost:8000/health or ollama://localhost"
+    )
 
 
 def _given(addresses: Iterable[str], timeout: float) -> list[checks.Check]:
