@@ -16,7 +16,6 @@ from otel_llmon.progress.books import COMPLETED, Counts
 from otel_llmon.progress.children import Shared
 from otel_llmon.progress.course import WAITING
 from otel_llmon.progress.loops import Loop
-from otel_llmon.progress.pace import Every
 from otel_llmon.progress.spanning import With
 from otel_llmon.progress.tally import Tally
 from otel_llmon.telemetry import state as telemetry_state
@@ -72,13 +71,13 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         self._items = items
         self._total = given.total(total if total is not None else given.length(items), self.name)
         self._initial = given.initial(initial, self.name)
-        self._every = None if every is None else Every.of(every)
+        self._every = given.every(every, self.name)
         self._weight = None if weight is None else given.amount(weight, "weight", self.name)
         around: object = within  # whatever the annotation says
         if around is not None and not isinstance(around, progress):
             raise TypeError(f"progress {self.name!r}: within is a {type(within).__name__}, expected another progress()")
         self._within = within
-        self._manner = {"method": method, "phases": phases, "profile": profile}
+        self._manner = {"method": method, "phases": given.phases(phases, self.name), "profile": profile}
         if within is not None:
             self._new_loop()
         elif items is None:
