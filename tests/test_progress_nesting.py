@@ -136,3 +136,45 @@ def test_beginning_a_loop_costs_the_same_beside_any_number_of_others(recorder):
         return calls.count
 
     assert asyncio.run(begin(1_000)) < 3 * asyncio.run(begin(500))
+
+
+@pytest.mark.parametrize("how", ["cancelled", "stopped", "failed", "waiting"])
+def test_a_job_of_which_a_part_was_not_done_is_not_finished(recorder, how):
+    """Its parts are all there is of it."""
+    with progress(name="job") as job:
+        part = progress(total=10, name="first", within=job)
+        if how == "failed":
+            with contextlib.suppress(ValueError), part:
+                raise ValueError
+        elif how != "waiting":
+            part.update(5)
+            part.cancel() if how == "cancelled" else part.close()
+        progress(total=10, name="second", within=job).update(10)
+    assert part.state == how
+    assert (job.state, job.finished) == ("stopped", False)
+    assert recorder.value(STATE, {"llmon.operation": "job", "llmon.state": "stopped"}) == 1
+
+
+def test_parts_that_weigh_nothing_weigh_alike(recorder):
+    """A job is not at its end while its only part is at half of it."""
+    with progress(name="job") as job:
+        pages = progress(total=10, name="pages", within=job, weight=0)
+        empty = progress([], "empty", within=job)
+        pages.update(5)
+        assert list(empty) == []
+        assert (job.n, job.total, job.state) == (1.5, 2, "running")
+        pages.update(5)
+        assert job.finished
+    assert job.state == "finished"
+
+
+def test_any_number_of_parts_may_be_under_way_at_once(recorder):
+    """Each counts to its end, and those that are over are kept as a sum."""
+    with progress(name="job") as job:
+        for _ in range(3):
+            parts = [progress(total=10, name="part", within=job) for _ in range(100)]
+            for part in parts:
+                part.update(10)
+                part.close()
+        assert (job.n, job.total) == (3_000, 3_000)
+    assert job.state == "finished"

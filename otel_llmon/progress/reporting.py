@@ -208,7 +208,8 @@ def _ending(loop: Loop, error: BaseException | None) -> str:
         return FAILED if how == FAILURE else CANCELLED
     if loop.over:
         return loop.state
-    return FINISHED if loop.total is None or loop.done() >= loop.total else STOPPED
+    way = loop.way(telemetry_state.clock())
+    return FINISHED if way.total is None or way.done >= way.total else STOPPED
 
 
 def result(loop: Loop) -> dict[str, Any]:

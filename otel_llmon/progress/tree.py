@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import mul
 from typing import TYPE_CHECKING
 
 from otel_llmon.wording import FINISHED, Snapshot
@@ -58,11 +59,12 @@ class Tree:
         self._reach = max(self._reach, done + min(inside, 1.0))
         return self._reach
 
-    def parts(self, now: float) -> tuple[float, float | None]:
+    def parts(self, now: float) -> tuple[float, float]:
         """Return how much of the parts is done, and how much they are; a part weighs as much as it has items."""
-        work = [each.work for each in self._members]
-        done = sum(each.part(now) * weight for each, weight in zip(self._members, work, strict=True))
-        return done + self._done, sum(work) + self._work
+        work, part = [each.work for each in self._members], [each.part(now) for each in self._members]
+        if not any(work) and min(part, default=1.0) < 1.0:
+            work = [1.0] * len(part)  # where none weighs anything, all weigh alike
+        return sum(map(mul, part, work)) + self._done, sum(work) + self._work
 
     def below(self, now: float) -> tuple[Snapshot, ...]:
         """Return the loops within, of those with one name that are over the newest."""
