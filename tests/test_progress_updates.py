@@ -168,6 +168,54 @@ def test_what_comes_while_steps_are_added_up_is_not_lost():
     assert [tally.read(), tally.read()] == [3, 103]
 
 
+def test_steps_of_one_number_count_nothing_once_another_number_has_its_turn():
+    """Whoever still holds them finds none; those taken before are counted by what they were for."""
+    tally = Tally()
+    number, ones = tally.allow(8, 1)
+    assert (number, next(ones), next(ones)) == (1, None, None)
+    number, thirties = tally.allow(8, 30)
+    assert (number, next(thirties), list(ones)) == (30, None, [])
+    assert tally.read() == 32
+    assert tally.allow(8, 30) == (30, thirties)
+    tally.close()
+    assert (list(thirties), tally.allow(8, 1)[0], tally.read()) == ([], 0, 32)
+
+
+@pytest.mark.parametrize("numbers", [(1,), (32,), (500,), (1, 32), (7, 500, 3)])
+def test_steps_of_any_sizes_add_up(recorder, numbers):
+    """Whether they are alike or change each time."""
+    with progress(name="documents") as loop:
+        for _ in range(5_000):
+            for number in numbers:
+                loop.update(number)
+        assert loop.n == 5_000 * sum(numbers)
+    assert outcomes(recorder) == {"completed": 5_000 * sum(numbers)}
+
+
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="each update takes a lock there")
+@pytest.mark.parametrize("number", [1, 32, 512])
+def test_updates_that_go_on_and_on_call_nothing(number):
+    """But once in a while, when somebody looks up."""
+    made = 0
+
+    def called(_frame, event, _argument) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    loop = progress(name="documents")
+    for _ in range(5_000):
+        loop.update(number)
+    sys.setprofile(called)
+    try:
+        for _ in range(5_000):
+            loop.update(number)
+    finally:
+        sys.setprofile(None)
+    assert 5_000 <= made < 5_500
+    assert loop.n == 10_000 * number
+    loop.close()
+
+
 def test_what_was_counted_under_one_provider_is_not_told_to_the_next():
     """A loop that goes on counts on there from nothing; one that is over is not told of at all."""
     with progress(total=10, name="documents") as loop:

@@ -17,7 +17,7 @@ from otel_llmon.progress.children import Shared
 from otel_llmon.progress.course import WAITING
 from otel_llmon.progress.loops import Loop
 from otel_llmon.progress.spanning import With
-from otel_llmon.progress.tally import Tally
+from otel_llmon.progress.tally import NO_STEPS, Steps, Tally
 from otel_llmon.telemetry import state as telemetry_state
 from otel_llmon.wording import FINISHED, PAUSED, RUNNING, Remaining, Snapshot, line
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:  # loaded by the first loop, if at all
     from otel_llmon.scores.eta import Estimator, Phase, RunProfile
 
 ItemT = TypeVar("ItemT")
-_ONE = 1
-"""The int of which there is one only, so that `is` tells it apart from everything else."""
 _MOST = given.MOST
 
 
@@ -44,8 +42,8 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     """
 
     __slots__ = (
-        "__weakref__", "_every", "_initial", "_items", "_loop", "_manner", "_tally", "_total", "_weight", "_within",
-        "_withs", "name",
+        "__weakref__", "_every", "_initial", "_items", "_loop", "_manner", "_steps", "_tally", "_total",
+        "_weight", "_within", "_withs", "name",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # each is one thing that people say of a loop
@@ -64,6 +62,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     ) -> None:
         self._loop: Loop | None = None
         self._tally: Tally = _CLOSED
+        self._steps: Steps = NO_STEPS
         self._withs: list[With | None] = []
         self.name = given.name(name, 2)
         if items is not None:
@@ -94,7 +93,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         every = None if self._every is None else self._every.afresh()
         loop = Loop(self.name, self._estimator(), self._initial, every)
         reporting.enlist(loop, None if self._within is None else self._within._loop, self._weight)
-        self._loop, self._tally = loop, loop.books.tally
+        self._loop, self._tally, self._steps = loop, loop.books.tally, NO_STEPS
         return loop
 
     def _ready(self) -> Loop:
@@ -148,29 +147,28 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     # step by step
 
     def update(
-        self, n: float = 1, outcome: str = COMPLETED, tokens: float = 0, info: Mapping[str, Any] | None = None
+        self, n: float = 1, outcome: str | None = None, tokens: float = 0, info: Mapping[str, Any] | None = None
     ) -> None:
         """Count `n` steps that are completed, failed or skipped, and tokens; from any thread, and from child processes.
 
         In a loop over items, which counts by itself, it says what came of the item at hand. `info` is put on the
         current span as an event, and on the next log record. What is negative or too much is a warning.
         """
-        if outcome is COMPLETED and not tokens and info is None:
-            tally = self._tally
-            try:
-                if n is _ONE:
-                    tally.tick()
+        if outcome is None and not tokens and info is None:
+            amount, steps = self._steps
+            if n is amount or (type(n) is int and n == amount):
+                for _ in steps:  # takes one, if there is one
                     return
-                if n.__class__ is int and 0 < n <= _MOST:
-                    adds = tally.adds
-                    adds.append(n)
-                    if len(adds) <= tally.most or self._look(0):
-                        return
-                    n = 0
-            except StopIteration:
-                if n.__class__ is int and 0 < n <= _MOST and self._look(n):
+                if self._look(n):
                     return
-        self._count(n, outcome, tokens, info)
+            elif type(n) is int and 0 < n <= _MOST:
+                tally = self._tally
+                if len(tally.adds) < tally.most:
+                    tally.adds.append(n)
+                    return
+                if self._look(n):
+                    return
+        self._count(n, COMPLETED if outcome is None else outcome, tokens, info)
 
     def _look(self, n: int) -> bool:
         """Count and look up; return whether this is a loop that steps are simply added to."""
@@ -178,7 +176,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if loop is None or loop.books.foreign or loop.books.iterated or loop.state not in (RUNNING, PAUSED):
             return False
         tally.add(n)
-        tally.allow(loop.look())
+        self._steps = tally.allow(loop.look(), n)
         return True
 
     def _count(self, n: float, outcome: str, tokens: float, info: Mapping[str, Any] | None) -> None:
@@ -197,7 +195,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if info is not None:
             reporting.note(loop, info)
         if not loop.books.iterated and not loop.books.foreign:
-            loop.books.tally.allow(loop.look())
+            self._steps = loop.books.tally.allow(loop.look(), self._steps[0])
 
     def __enter__(self) -> Self:
         if self._withs:
@@ -349,7 +347,7 @@ def _elsewhere(name: str, total: float | None, home: str, number: int) -> progre
     loop.books.shared = Shared(home, number)
     loop.state = RUNNING
     loop.abandon()
-    made._loop, made._tally = loop, loop.books.tally
+    made._loop, made._tally, made._steps = loop, loop.books.tally, NO_STEPS
     return made
 
 
