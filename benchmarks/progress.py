@@ -116,7 +116,7 @@ FIGURES = (
         0.45,
     ),
     Figure("update()", _running(1, _ours), _running(1, _its), 0.6),
-    Figure("update(32)", _running(32, _ours), _running(32, _its), 0.6),
+    Figure("update(32)", _running(32, _ours), _running(32, _its), 0.7),
     Figure('update(1, "failed", tokens=512)', Loop('ours.update(1, "failed", 512)', _DETAILED, 50_000)),
     Figure(
         "a loop over three items",

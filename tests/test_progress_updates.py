@@ -171,14 +171,16 @@ def test_what_comes_while_steps_are_added_up_is_not_lost():
 def test_steps_of_one_number_count_nothing_once_another_number_has_its_turn():
     """Whoever still holds them finds none; those taken before are counted by what they were for."""
     tally = Tally()
-    number, ones = tally.allow(8, 1)
-    assert (number, next(ones), next(ones)) == (1, None, None)
-    number, thirties = tally.allow(8, 30)
-    assert (number, next(thirties), list(ones)) == (30, None, [])
-    assert tally.read() == 32
-    assert tally.allow(8, 30) == (30, thirties)
+    ones, _ = tally.allow(8)
+    assert [next(ones), next(ones)] == [None, None]
+    _, (number, tens) = tally.allow(8, 10)
+    assert (number, next(tens), next(tens), tally.read()) == (10, None, None, 22)
+    assert tally.allow(8, 10) == (ones, (10, tens))
+    _, (number, thirties) = tally.allow(8, 30)
+    assert (number, next(thirties), list(tens), tally.read()) == (30, None, [], 52)
     tally.close()
-    assert (list(thirties), tally.allow(8, 1)[0], tally.read()) == ([], 0, 32)
+    assert [*ones, *thirties, *tally.allow(8)[0], *tally.allow(8, 30)[1][1]] == []
+    assert tally.read() == 52
 
 
 @pytest.mark.parametrize("numbers", [(1,), (32,), (500,), (1, 32), (7, 500, 3)])
@@ -610,12 +612,23 @@ def test_an_update_in_a_loop_over_items_adds_nothing(recorder, caplog):
     assert "counts its items by itself: update() added nothing" in caplog.text
 
 
+class Incomparable:
+    """As an array of several numbers."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise RuntimeError("ambiguous")
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
         (lambda: progress(total="3", name="documents"), "total='3': expected a number"),
         (lambda: progress(total=3, name="documents", initial="x"), "initial='x': expected a number"),
         (lambda: progress(total=3, name="documents").update("1"), "n='1': expected a number"),
+        (lambda: progress(total=3, name="documents").update([1]), "n=a list: expected a number"),
+        (lambda: progress(total=3, name="documents").update(Incomparable()), "n=a Incomparable: expected a number"),
         (lambda: progress(total=3, name="documents").update(1, outcome=5), "outcome=5: expected one of"),
         (lambda: progress(total=3, name="documents", every=1.5), "every=1.5: expected a number of items, or a time"),
         (lambda: progress(total=3, name="documents", phases=5), "phases=5: expected pairs of items and weight"),

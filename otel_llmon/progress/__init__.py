@@ -17,7 +17,7 @@ from otel_llmon.progress.children import Shared
 from otel_llmon.progress.course import WAITING
 from otel_llmon.progress.loops import Loop
 from otel_llmon.progress.spanning import With
-from otel_llmon.progress.tally import NO_STEPS, Steps, Tally
+from otel_llmon.progress.tally import NO_STEPS, Many, Ones, Tally
 from otel_llmon.telemetry import state as telemetry_state
 from otel_llmon.wording import FINISHED, PAUSED, RUNNING, Remaining, Snapshot, line
 
@@ -42,7 +42,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     """
 
     __slots__ = (
-        "__weakref__", "_every", "_initial", "_items", "_loop", "_manner", "_steps", "_tally", "_total",
+        "__weakref__", "_every", "_initial", "_items", "_loop", "_manner", "_many", "_ones", "_tally", "_total",
         "_weight", "_within", "_withs", "name",
     )  # fmt: skip
 
@@ -62,7 +62,9 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     ) -> None:
         self._loop: Loop | None = None
         self._tally: Tally = _CLOSED
-        self._steps: Steps = NO_STEPS
+        self._ones: Ones
+        self._many: Many
+        self._ones, self._many = NO_STEPS
         self._withs: list[With | None] = []
         self.name = given.name(name, 2)
         if items is not None:
@@ -93,7 +95,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         every = None if self._every is None else self._every.afresh()
         loop = Loop(self.name, self._estimator(), self._initial, every)
         reporting.enlist(loop, None if self._within is None else self._within._loop, self._weight)
-        self._loop, self._tally, self._steps = loop, loop.books.tally, NO_STEPS
+        self._loop, self._tally = loop, loop.books.tally
         return loop
 
     def _ready(self) -> Loop:
@@ -155,19 +157,24 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         current span as an event, and on the next log record. What is negative or too much is a warning.
         """
         if outcome is None and not tokens and info is None:
-            amount, steps = self._steps
-            if n is amount or (type(n) is int and n == amount):
-                for _ in steps:  # takes one, if there is one
-                    return
-                if self._look(n):
-                    return
-            elif type(n) is int and 0 < n <= _MOST:
-                tally = self._tally
-                if len(tally.adds) < tally.most:
-                    tally.adds.append(n)
-                    return
-                if self._look(n):
-                    return
+            try:
+                if n == 1:
+                    for _ in self._ones:  # takes one, if there is one
+                        return
+                else:
+                    number, steps = self._many
+                    if n == number:
+                        for _ in steps:
+                            return
+                    elif type(n) is int and 0 < n <= _MOST:
+                        tally = self._tally
+                        if len(tally.adds) < tally.most:
+                            tally.adds.append(n)
+                            return
+            except Exception:  # a foreign object's own failure to be compared
+                n = given.amount(n, "n", self.name)
+            if type(n) is int and 0 < n <= _MOST and self._look(n):
+                return
         self._count(n, COMPLETED if outcome is None else outcome, tokens, info)
 
     def _look(self, n: int) -> bool:
@@ -176,7 +183,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if loop is None or loop.books.foreign or loop.books.iterated or loop.state not in (RUNNING, PAUSED):
             return False
         tally.add(n)
-        self._steps = tally.allow(loop.look(), n)
+        self._ones, self._many = tally.allow(loop.look(), n)
         return True
 
     def _count(self, n: float, outcome: str, tokens: float, info: Mapping[str, Any] | None) -> None:
@@ -195,7 +202,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if info is not None:
             reporting.note(loop, info)
         if not loop.books.iterated and not loop.books.foreign:
-            self._steps = loop.books.tally.allow(loop.look(), self._steps[0])
+            self._ones, self._many = loop.books.tally.allow(loop.look())
 
     def __enter__(self) -> Self:
         if self._withs:
@@ -347,7 +354,8 @@ def _elsewhere(name: str, total: float | None, home: str, number: int) -> progre
     loop.books.shared = Shared(home, number)
     loop.state = RUNNING
     loop.abandon()
-    made._loop, made._tally, made._steps = loop, loop.books.tally, NO_STEPS
+    made._loop, made._tally = loop, loop.books.tally
+    made._ones, made._many = NO_STEPS
     return made
 
 
