@@ -17,9 +17,8 @@ from otel_llmon.progress.books import COMPLETED, Counts
 from otel_llmon.progress.children import Shared
 from otel_llmon.progress.course import WAITING
 from otel_llmon.progress.loops import Loop
-from otel_llmon.progress.pace import Every
 from otel_llmon.progress.spanning import With
-from otel_llmon.progress.tally import Tally
+from otel_llmon.progress.tally import NO_STEPS, Many, Ones, Tally
 from otel_llmon.telemetry import state as telemetry_state
 from otel_llmon.wording import FINISHED, PAUSED, RUNNING, Remaining, Snapshot, line
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:  # loaded by the first loop, if at all
     from otel_llmon.scores.eta import Estimator, Phase, RunProfile
 
 ItemT = TypeVar("ItemT")
-_ONE = 1
-"""The int of which there is one only, so that `is` tells it apart from everything else."""
 _MOST = given.MOST
 
 
@@ -46,8 +43,8 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     """
 
     __slots__ = (
-        "__weakref__", "_every", "_initial", "_items", "_loop", "_manner", "_tally", "_total", "_weight", "_within",
-        "_withs", "name",
+        "__weakref__", "_every", "_initial", "_items", "_loop", "_manner", "_many", "_ones", "_tally", "_total",
+        "_weight", "_within", "_withs", "name",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # each is one thing that people say of a loop
@@ -66,6 +63,9 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     ) -> None:
         self._loop: Loop | None = None
         self._tally: Tally = _CLOSED
+        self._ones: Ones
+        self._many: Many
+        self._ones, self._many = NO_STEPS
         self._withs: list[With | None] = []
         self.name = given.name(name, 2)
         if items is not None:
@@ -73,13 +73,13 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         self._items = items
         self._total = given.total(total if total is not None else values.length(items), self.name)
         self._initial = given.initial(initial, self.name)
-        self._every = None if every is None else Every.of(every)
+        self._every = given.every(every, self.name)
         self._weight = None if weight is None else given.amount(weight, "weight", self.name)
         around: object = within  # whatever the annotation says
         if around is not None and not isinstance(around, progress):
             raise TypeError(f"progress {self.name!r}: within is a {type(within).__name__}, expected another progress()")
         self._within = within
-        self._manner = {"method": method, "phases": phases, "profile": profile}
+        self._manner = {"method": method, "phases": given.phases(phases, self.name), "profile": profile}
         if within is not None:
             self._new_loop()
         elif items is None:
@@ -150,29 +150,33 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
     # step by step
 
     def update(
-        self, n: float = 1, outcome: str = COMPLETED, tokens: float = 0, info: Mapping[str, Any] | None = None
+        self, n: float = 1, outcome: str | None = None, tokens: float = 0, info: Mapping[str, Any] | None = None
     ) -> None:
         """Count `n` steps that are completed, failed or skipped, and tokens; from any thread, and from child processes.
 
         In a loop over items, which counts by itself, it says what came of the item at hand. `info` is put on the
         current span as an event, and on the next log record. What is negative or too much is a warning.
         """
-        if outcome is COMPLETED and not tokens and info is None:
-            tally = self._tally
+        if outcome is None and not tokens and info is None:
             try:
-                if n is _ONE:
-                    tally.tick()
-                    return
-                if n.__class__ is int and 0 < n <= _MOST:
-                    adds = tally.adds
-                    adds.append(n)
-                    if len(adds) <= tally.most or self._look(0):
+                if n == 1:
+                    for _ in self._ones:  # takes one, if there is one
                         return
-                    n = 0
-            except StopIteration:
-                if n.__class__ is int and 0 < n <= _MOST and self._look(n):
-                    return
-        self._count(n, outcome, tokens, info)
+                else:
+                    number, steps = self._many
+                    if n == number:
+                        for _ in steps:
+                            return
+                    elif type(n) is int and 0 < n <= _MOST:
+                        tally = self._tally
+                        if len(tally.adds) < tally.most:
+                            tally.adds.append(n)
+                            return
+            except Exception:  # a foreign object's own failure to be compared
+                n = given.amount(n, "n", self.name)
+            if type(n) is int and 0 < n <= _MOST and self._look(n):
+                return
+        self._count(n, COMPLETED if outcome is None else outcome, tokens, info)
 
     def _look(self, n: int) -> bool:
         """Count and look up; return whether this is a loop that steps are simply added to."""
@@ -180,7 +184,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if loop is None or loop.books.foreign or loop.books.iterated or loop.state not in (RUNNING, PAUSED):
             return False
         tally.add(n)
-        tally.allow(loop.look())
+        self._ones, self._many = tally.allow(loop.look(), n)
         return True
 
     def _count(self, n: float, outcome: str, tokens: float, info: Mapping[str, Any] | None) -> None:
@@ -199,7 +203,7 @@ class progress(Generic[ItemT]):  # noqa: N801  # people call it as they call `ra
         if info is not None:
             reporting.note(loop, info)
         if not loop.books.iterated and not loop.books.foreign:
-            loop.books.tally.allow(loop.look())
+            self._ones, self._many = loop.books.tally.allow(loop.look())
 
     def __enter__(self) -> Self:
         if self._withs:
@@ -352,6 +356,7 @@ def _elsewhere(name: str, total: float | None, home: str, number: int) -> progre
     loop.state = RUNNING
     loop.abandon()
     made._loop, made._tally = loop, loop.books.tally
+    made._ones, made._many = NO_STEPS
     return made
 
 

@@ -62,6 +62,12 @@ class Books:
         """Whether an iterator is under way."""
         return self._at[1] is not None
 
+    @property
+    def handed(self) -> float:
+        """How many items the iterator under way was asked for."""
+        position = self._at[1]
+        return 0 if position is None else position()
+
     def iterate(self, position: Position, jump: Jump | None) -> None:
         """Count what an iterator hands out; with `jump` it can be moved behind its last item."""
         with self.lock:

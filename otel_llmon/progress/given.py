@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import AsyncIterable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_llmon import telemetry
 from otel_llmon.metering import values
 from otel_llmon.progress.books import COMPLETED, OUTCOMES
+from otel_llmon.progress.pace import Every
+
+if TYPE_CHECKING:
+    from otel_llmon.scores.eta import Phase
 
 MOST = 2**63
 """Items or tokens told at once, and items in all: what OTLP counts with goes no further."""
@@ -78,6 +82,38 @@ def outcome(found: Any, name: str) -> str:
         )
         return COMPLETED
     return found
+
+
+def every(found: Any, name: str) -> Every | None:
+    """Return when to speak; None where that is never."""
+    made = None if found is None else Every.of(found)
+    if made is None and found is not None:
+        what = f"every={values.shown(found)}: expected more than 0"
+        telemetry.warn_once("progress %r: %s; going on without such log records", name, what)
+    return made
+
+
+def phases(found: Any, name: str) -> list[Phase]:
+    """Return the phases that have items; a weight that makes no sense is one that nobody knows."""
+    if found is None:
+        return []
+    if not isinstance(found, Iterable) or isinstance(found, str):
+        raise TypeError(f"progress {name!r}: phases={_short(found)}: expected pairs of items and weight")
+    return [phase for phase in (_phase(each, name) for each in found) if phase[0]]
+
+
+def _phase(found: Any, name: str) -> Phase:
+    try:
+        given_items, given_weight = found
+    except (TypeError, ValueError) as exc:
+        raise TypeError(f"progress {name!r}: phase {_short(found)}: expected a pair of items and weight") from exc
+    items = _counted(given_items, "items of a phase", name, "progress %r: %s; going on without that phase")
+    weight = _number(given_weight, f"progress {name!r}: weight of a phase")
+    if weight is not None and not 0 < weight <= MOST:
+        what = f"weight of a phase={values.shown(weight)}: expected a number above 0"
+        telemetry.warn_once("progress %r: %s; going on as if it were not known", name, what)
+        weight = None
+    return items, weight
 
 
 def _number(found: Any, what: str) -> float | None:

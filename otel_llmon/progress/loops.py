@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_llmon import telemetry
 from otel_llmon.events import errors
+from otel_llmon.progress import nesting
 from otel_llmon.progress.books import Books, Counts, Jump, Position
 from otel_llmon.progress.course import WAITING, Course
 from otel_llmon.progress.pace import Every, Pace
@@ -58,6 +59,9 @@ class Loop(Course):
         # its place among others
         self.place: Place = (name, None, None)
         self.parent: Loop | None = None
+        self.around: Loop | None = None
+        """The parent, where nobody named it."""
+        self.depth = 1
         self.tree = Tree()
         # who looks on, and what was told
         self.watch: Callable[[Loop, float], None] = _nobody
@@ -107,6 +111,7 @@ class Loop(Course):
     def iterate(self, position: Position, jump: Jump | None = None) -> None:
         """Count what an iterator hands out."""
         self.books.iterate(position, jump)
+        nesting.iterates(self)
         if self.state == FINISHED:  # it was iterated before, in the same `with`
             self.go_on()
 
@@ -163,8 +168,8 @@ class Loop(Course):
             self._estimator.add(active, way.reach)
             return way
 
-    def snapshot(self, now: float) -> Snapshot:
-        """Return how far it is and what it still needs."""
+    def snapshot(self, now: float, *, alone: bool = False) -> Snapshot:
+        """Return how far it is and what it still needs; unless it is wanted `alone`, with the loops within."""
         with self.books.lock:
             way, active = self.note(now), self.active(now)
             # a loop that nobody ends, or that was dropped, is finished when all is done
@@ -182,7 +187,7 @@ class Loop(Course):
                 way.counts.failed,
                 way.counts.skipped,
                 way.counts.tokens,
-                self.tree.below(now) if way.total is None or not self.over else (),
+                () if alone or (self.over and way.total is not None) else self.tree.below(now),
             )
 
     def profile(self) -> Any:

@@ -64,19 +64,23 @@ class Every:
         self._told = self._next = 0.0
 
     @classmethod
-    def of(cls, every: int | str | timedelta) -> Self:
-        """Return it for a number of items, or a time like `30s` or `5min`; raise ValueError or TypeError for others."""
-        if hasattr(every, "total_seconds") and every.total_seconds() > 0:
-            return cls(None, every.total_seconds())
-        if isinstance(every, int) and not isinstance(every, bool) and every > 0:
-            return cls(min(every, NEVER), None)
-        if isinstance(every, str):
+    def of(cls, every: int | str | timedelta) -> Self | None:
+        """Return it for a number of items, or a time like `30s` or `5min`; None where that is not above 0.
+
+        Raise ValueError or TypeError for what is neither.
+        """
+        if isinstance(every, int) and not isinstance(every, bool):
+            return cls(min(every, NEVER), None) if every > 0 else None
+        if hasattr(every, "total_seconds"):
+            seconds = every.total_seconds()
+        elif isinstance(every, str):
             found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", every.strip())
-            if found and float(found[1]) > 0:
-                return cls(None, float(found[1]) * _UNITS[found[2]])
-        elif not isinstance(every, int) and not hasattr(every, "total_seconds"):
+            if found is None:
+                raise ValueError(f"every={values.shown(every)}: {_WANTED}")
+            seconds = float(found[1]) * _UNITS[found[2]]
+        else:
             raise TypeError(f"every={values.shown(every)}: {_WANTED}")
-        raise ValueError(f"every={values.shown(every)}: {_WANTED}")
+        return cls(None, seconds) if seconds > 0 else None
 
     def afresh(self) -> Self:
         """Return the same for another loop."""

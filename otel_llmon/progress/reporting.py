@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.context import where
 from otel_llmon.events import event
 from otel_llmon.outcomes import FAILURE, SUCCESS, outcome
-from otel_llmon.progress import screen
+from otel_llmon.progress import nesting, screen
 from otel_llmon.progress.books import COMPLETED, OUTCOMES
 from otel_llmon.progress.course import WAITING
 from otel_llmon.progress.loops import Loop, untold
@@ -29,6 +28,8 @@ EVENT = "llmon.progress"
 """Name of the log records and span events."""
 CROWD = 64
 """Loops under way from which on those that are over are not left to the next collection."""
+DEEPEST = 8
+"""Loops within each other; what lies deeper stands beside the last of them."""
 
 
 class _Items(metering.Counter):
@@ -58,22 +59,19 @@ _last_update = metering.Gauge(rows.PROGRESS_LAST_UPDATE)
 
 inside: contextvars.ContextVar[Loop | None] = contextvars.ContextVar("inside", default=None)
 """The loop whose `with` the running code is in."""
-_live: dict[Loop, object] = {}
-"""The loops under way, and by whom each is run; one that is over stays until it is reported."""
+_live: dict[Loop, None] = {}
+"""The loops under way; one that is over stays until it is reported."""
 _lock = threading.RLock()
+_crowd = CROWD
 
 
 def enlist(loop: Loop, within: Loop | None, weight: float | None) -> None:
     """Give a new loop its place, among other loops too."""
     pipeline, phase, _ = where.get()
-    runner = _runner()
-    parent = within or inside.get()
-    if parent is not None and parent.over:
-        parent = None
+    parent = _holder(within or inside.get())
     path = loop.name if parent is None else f"{parent.place[0]}/{loop.name}"
-    if parent is None:  # in plain nested `for`s the outer one is the newest that this thread iterates
-        others = reversed(_live.copy().items())  # a copy: other threads begin loops too
-        parent = next((each for each, by in others if by == runner and each.books.iterating), None)
+    if parent is None:
+        parent = loop.around = _holder(nesting.around())
     loop.place = (path, phase, pipeline)
     loop.watch = _watch
     loop.watched = loop.every is not None or (screen.tells_lines() and not metering.connected())
@@ -83,13 +81,20 @@ def enlist(loop: Loop, within: Loop | None, weight: float | None) -> None:
                 parent.tree.adopt(loop, weight, parent.done(), within_items=parent.total is not None)
         except Exception as exc:  # the other loop's own failure
             untold(exc)
-    loop.parent = parent
+        loop.parent, loop.depth = parent, parent.depth + 1
     loop.exported = bool(telemetry_state.level)
     if loop.exported:
         metering.follow_provider()
-    if len(_live) >= CROWD:
+    if len(_live) >= _crowd:
         settle(over_only=True)
-    _live[loop] = runner
+    _live[loop] = None
+
+
+def _holder(loop: Loop | None) -> Loop | None:
+    """Return the loop that a new one within `loop` belongs to."""
+    if loop is not None and loop.depth >= DEEPEST:
+        loop = loop.parent
+    return None if loop is None or loop.over else loop
 
 
 def begin(loop: Loop) -> None:
@@ -100,18 +105,9 @@ def begin(loop: Loop) -> None:
     screen.began(loop)
 
 
-def _runner() -> object:
-    """Tell who runs: this thread, and in asyncio this task."""
-    asyncio = sys.modules.get("asyncio")
-    try:
-        task = asyncio and asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return threading.get_ident(), id(task)
-
-
 def settle(*, over_only: bool = False) -> None:
     """Report what the loops did since the last time."""
+    global _crowd  # noqa: PLW0603  # as many again may come until the next time: none looks at all others
     if not _lock.acquire(timeout=0.5):  # of a thread that a signal interrupted; the next collection makes up for it
         return
     try:
@@ -121,6 +117,7 @@ def settle(*, over_only: bool = False) -> None:
                 _settle(loop, now, over_only=over_only)
             except Exception as exc:  # its own failure: the others are told of all the same
                 untold(exc)
+        _crowd = max(2 * len(_live), CROWD)
     finally:
         _lock.release()
 
@@ -146,7 +143,7 @@ def _report(loop: Loop, now: float) -> None:
 
 
 def _export(loop: Loop, now: float) -> None:
-    place, counts, shot = loop.place, loop.books.read(), loop.snapshot(now)
+    place, counts, shot = loop.place, loop.books.read(), loop.snapshot(now, alone=True)
     for word, number, before in zip(OUTCOMES, counts, loop.reported, strict=False):
         if number or (word == COMPLETED and not loop.tree):
             _items.at(*place, word).add(number - before)
@@ -211,7 +208,8 @@ def _ending(loop: Loop, error: BaseException | None) -> str:
         return FAILED if how == FAILURE else CANCELLED
     if loop.over:
         return loop.state
-    return FINISHED if loop.total is None or loop.done() >= loop.total else STOPPED
+    way = loop.way(telemetry_state.clock())
+    return FINISHED if way.total is None or way.done >= way.total else STOPPED
 
 
 def result(loop: Loop) -> dict[str, Any]:
@@ -261,6 +259,7 @@ def _after_fork() -> None:
     for loop in _live:
         loop.abandon()
     _live.clear()
+    nesting.forget()
 
 
 if hasattr(os, "register_at_fork"):
