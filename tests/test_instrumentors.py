@@ -209,14 +209,6 @@ def test_a_request_for_very_many_answers_is_told_in_bounds(parrots, recorder, mo
     assert len(only(recorder).attributes[key.GEN_AI_FINISH_REASONS]) <= telemetry.LONGEST_SEQUENCE
 
 
-def test_chunks_at_the_end_are_enough_where_the_table_says_so(parrots, recorder):
-    """Of many chunks only the last are read; all are counted."""
-    words = patched(parrots, tail=2).say("grey", "a b c d e", stream=True)
-    assert list(words) == ["a", "b", "c", "d", "e"]
-    assert only(recorder).attributes[key.GEN_AI_OUTPUT_TOKENS] == 2
-    assert only(recorder).attributes[key.CHUNKS] == 5
-
-
 def test_other_operations_keep_their_names(parrots, recorder, monkeypatch):
     """What is no inference is told under the older duration in every convention."""
     monkeypatch.setattr(telemetry.state, "genai_semconv", "latest")

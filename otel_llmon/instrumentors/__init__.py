@@ -103,9 +103,6 @@ class Patch:
 
     content: Content | None = None
     streams: Callable[[Given], bool] = _wants_stream
-    tail: int | None = None
-    """Chunks at the end of a stream that say what `chunk` reads; None where every chunk may."""
-
     answered: Callable[[Any, Any], Any] | None = None
     """Told the call and its result where that is no plain answer or iterator; returns what the caller gets."""
 

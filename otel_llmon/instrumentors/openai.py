@@ -47,9 +47,6 @@ _PARAMETERS: Mapping[str, tuple[str, tuple[type, ...]]] = {
 }
 """Where a parameter goes, and what it may be: what the caller leaves out is often a marker object."""
 
-TAIL = 8
-"""Every chunk names the answer and its model; the last ones say why it ended and what it used."""
-
 MOST_SERVERS = 256
 _servers: dict[int, tuple[Any, str, str | None, int | None]] = {}
 """Whose server a client's URL is, by that object; it is held, so that its id stays its own."""
@@ -164,7 +161,6 @@ class OpenAIInstrumentor(Instrumentor):
             _chunk,
             _request,
             messages.CONTENT,
-            tail=TAIL,
             answered=stainless.answered,
         )
         for module, method in (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from array import array
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from operator import sub
 from typing import Any, TypeVar
@@ -24,13 +23,9 @@ IteratorT = TypeVar("IteratorT")
 
 
 class Flow:
-    """A call whose answer comes bit by bit, by way of an iterator that it `follows`.
+    """A call whose answer comes bit by bit, by way of an iterator that it `follows`."""
 
-    Where only a stream's last chunks say something, they are kept and read at the end: reading takes longer than all
-    the rest that is done for a chunk.
-    """
-
-    __slots__ = ("__weakref__", "_began", "_followed", "_kept", "_readers", "call", "keep", "times", "undo")
+    __slots__ = ("__weakref__", "_began", "_followed", "call", "keep", "times", "undo")
 
     def __init__(self, call: Call) -> None:
         patch = call.patch
@@ -38,12 +33,10 @@ class Flow:
         self.times = array("d")
         self.undo: Callable[[], None] | None = None
         self._began = state.clock()
-        self._readers = [patch.chunk] if patch.chunk is not None else []
+        readers = [patch.chunk] if patch.chunk is not None else []
         if call.captures and patch.content is not None:
-            self._readers.append(patch.content.chunk)
-        self._kept: deque[Any] = deque(maxlen=patch.tail)
-        all_matter = patch.tail is None or call.expected > 1 or len(self._readers) > 1
-        self.keep = _reading(call, self._readers) if all_matter else self._kept.append
+            readers.append(patch.content.chunk)
+        self.keep = _reading(call, readers)
         """Takes note of a chunk. It does not raise."""
         self._followed: weakref.ref[Any] | None = None
 
@@ -77,9 +70,6 @@ class Flow:
                 held.forget(self._followed)
             if self.undo is not None:
                 self.undo()
-            read = _reading(call, self._readers)
-            for item in self._kept:
-                read(item)
             self._tell_times(call)
             if call.captures and call.patch.content is not None:
                 call.received.attributes |= content.said(call.patch.content.gathered(call.received))
