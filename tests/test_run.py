@@ -172,6 +172,15 @@ def test_pytest_and_servers_run_too(run, program, sink):
     assert sink.resources()[0]["service.name"] == "pytest"
 
 
+def test_a_test_run_whose_warnings_are_errors_passes(run, program):
+    """That we are imported before pytest is nothing to warn of; FastAPI brings a plugin that is imported early too."""
+    program.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    program.write("test_shop.py", "def test_work():\n    pass\n")
+    done = run("pytest", "-q", "test_shop.py", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="fastapi", PYTHONWARNINGS="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout + done.stderr
+
+
 def test_a_viewer_is_started_for_somebody_at_the_terminal(quiet, program, tmp_path):
     """It takes what the program sends, stays after the program until Ctrl-C, and is gone then."""
     file = str(program.write("shop.py", PHASE + "raise SystemExit(3)\n"))
