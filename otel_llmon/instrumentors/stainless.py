@@ -65,8 +65,12 @@ def _follow(call: Call, stream: Any) -> Any:
     told = weakref.ref(flow)
 
     def closed(*, exhausted: bool) -> None:
-        if (found := told()) is not None:
-            (found.complete if exhausted else found.stop)()
+        if (found := told()) is None:
+            return
+        if exhausted:
+            found.complete(seen=False)
+        else:
+            found.stop()
 
     flow.undo = _when_closed(stream.response, closed, inner.ag_code if is_async else inner.gi_code)
     stream._iterator = flow.follows(over_async(inner, flow) if is_async else over(inner, flow))

@@ -45,9 +45,9 @@ class Flow:
         self._followed = held.when_dropped(items, self.drop)
         return items
 
-    def complete(self) -> None:
-        """End: all has arrived."""
-        self._end()
+    def complete(self, *, seen: bool = True) -> None:
+        """End: all has arrived, though not by way of us where it was not `seen`."""
+        self._end(seen=seen)
 
     def fail(self, error: BaseException) -> None:
         """End with what reading raised."""
@@ -61,7 +61,14 @@ class Flow:
         """End because nobody holds the stream any more: it was left at its last chunk."""
         self._end(self.times[-1] if self.times else self._began, stopped=True)
 
-    def _end(self, at: float | None = None, error: BaseException | None = None, *, stopped: bool = False) -> None:
+    def _end(
+        self,
+        at: float | None = None,
+        error: BaseException | None = None,
+        *,
+        stopped: bool = False,
+        seen: bool = True,
+    ) -> None:
         call = self.call
         if not call.claim():
             return
@@ -70,7 +77,8 @@ class Flow:
                 held.forget(self._followed)
             if self.undo is not None:
                 self.undo()
-            self._tell_times(call)
+            if seen or self.times:
+                self._tell_times(call)
             if call.captures and call.patch.content is not None:
                 call.received.attributes |= content.said(call.patch.content.gathered(call.received))
         except Exception as exc:
