@@ -160,13 +160,13 @@ FIGURES = (
         Loop("read()", chunks, 2, LONG),
         Loop("read()", partial(chunks, on=False), 4, LONG),
         1.0,
-        1.0 * MICROSECOND,
+        0.5 * MICROSECOND,
     ),
     Figure(
         "chunk, what is added, sampled, asynchronous",
         Loop("read()", partial(chunks, is_async=True), 2, LONG),
         Loop("read()", partial(chunks, on=False, is_async=True), 4, LONG),
         1.0,
-        1.0 * MICROSECOND,
+        0.5 * MICROSECOND,
     ),
 )

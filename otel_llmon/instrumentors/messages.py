@@ -20,11 +20,11 @@ def answer(completion: Any) -> list[_Message]:
     return [_said(choice.message) for choice in completion.choices or ()]
 
 
-def chunk(received: Received, item: Any) -> None:
-    """Add what a chunk says to what was said before, choice by choice."""
+def chunks(received: Received, items: Sequence[Any]) -> None:
+    """Add what chunks say to what was said before, choice by choice."""
     if received.said is None:
         received.said = {}
-    for choice in item.choices or ():
+    for choice in (choice for item in items for choice in item.choices or ()):
         said, delta = received.said.setdefault(choice.index, _Said()), choice.delta
         if _get(delta, "content"):
             said.text.append(delta.content)
@@ -51,7 +51,7 @@ def gathered(received: Received) -> list[_Message]:
     ]
 
 
-CONTENT = Content(prompt, answer, chunk, gathered)
+CONTENT = Content(prompt, answer, chunks, gathered)
 
 
 class _Said:

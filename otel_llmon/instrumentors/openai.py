@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,14 +105,15 @@ def _response(received: Received, completion: Any) -> None:
         _usage(received, completion.usage)
 
 
-def _chunk(received: Received, chunk: Any) -> None:
+def _chunks(received: Received, chunks: Sequence[Any]) -> None:
     if not received.model:
-        _head(received, chunk)
-    for choice in chunk.choices or ():
-        if choice.finish_reason is not None:
-            received.finish[choice.index] = choice.finish_reason
-    if chunk.usage is not None:
-        _usage(received, chunk.usage)
+        _head(received, next((chunk for chunk in chunks if chunk.model), chunks[0]))
+    for chunk in chunks:
+        if chunk.usage is not None:
+            _usage(received, chunk.usage)
+        for choice in chunk.choices or ():
+            if choice.finish_reason is not None:
+                received.finish[choice.index] = choice.finish_reason
 
 
 def _head(received: Received, answer: Any) -> None:
@@ -158,7 +159,7 @@ class OpenAIInstrumentor(Instrumentor):
             "chat",
             _target,
             _response,
-            _chunk,
+            _chunks,
             _request,
             messages.CONTENT,
             answered=stainless.answered,

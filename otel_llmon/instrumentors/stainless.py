@@ -25,7 +25,7 @@ RAW = "X-Stainless-Raw-Response"
 
 def answered(call: Call, result: Any) -> Any:
     """Take a result: an answer, a stream, or either of them raw."""
-    is_stream = call.patch.chunk is not None and call.patch.streams(call.given)
+    is_stream = call.patch.chunks is not None and call.patch.streams(call.given)
     raw = (call.given.get("extra_headers") or {}).get(RAW)
     if raw is None:
         if is_stream:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import wrapt
 
-from otel_llmon.instrumentors import Received, content, held
+from otel_llmon.instrumentors import content, held
 from otel_llmon.instrumentors.calls import Call, failed
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import state
@@ -22,10 +22,14 @@ from otel_llmon.telemetry import state
 IteratorT = TypeVar("IteratorT")
 
 
+BLOCK = 64
+"""Chunks that are read at once: one by one takes half as long again. Content is read as it comes."""
+
+
 class Flow:
     """A call whose answer comes bit by bit, by way of an iterator that it `follows`."""
 
-    __slots__ = ("__weakref__", "_began", "_followed", "call", "keep", "times", "undo")
+    __slots__ = ("__weakref__", "_began", "_followed", "_readers", "block", "call", "kept", "times", "undo")
 
     def __init__(self, call: Call) -> None:
         patch = call.patch
@@ -33,12 +37,23 @@ class Flow:
         self.times = array("d")
         self.undo: Callable[[], None] | None = None
         self._began = state.clock()
-        readers = [patch.chunk] if patch.chunk is not None else []
+        self._readers = [patch.chunks] if patch.chunks is not None else []
+        self.kept: list[Any] = []
+        self.block = BLOCK
         if call.captures and patch.content is not None:
-            readers.append(patch.content.chunk)
-        self.keep = _reading(call, readers)
-        """Takes note of a chunk. It does not raise."""
+            self._readers.append(patch.content.chunks)
+            self.block = 1
         self._followed: weakref.ref[Any] | None = None
+
+    def read(self) -> None:
+        """Read what is kept; a reader that fails is counted, and reads no more."""
+        for reader in self._readers[:]:
+            try:
+                reader(self.call.received, self.kept)
+            except Exception as exc:
+                self._readers.remove(reader)
+                failed(self.call.patch.library, exc)
+        self.kept.clear()
 
     def follows(self, items: IteratorT) -> IteratorT:
         """End at the latest when nobody holds `items` any more; return them."""
@@ -77,6 +92,7 @@ class Flow:
                 held.forget(self._followed)
             if self.undo is not None:
                 self.undo()
+            self.read()
             if seen or self.times:
                 self._tell_times(call)
             if call.captures and call.patch.content is not None:
@@ -101,28 +117,15 @@ class Flow:
             series.record_all(gaps, call.span)
 
 
-def _reading(call: Call, readers: list[Callable[[Received, Any], None]]) -> Callable[[Any], None]:
-    """Return what reads a chunk; a reader that fails is counted, and reads no more."""
-
-    def read(item: Any) -> None:
-        for reader in readers:
-            try:
-                reader(call.received, item)
-            except Exception as exc:
-                readers.remove(reader)
-                failed(call.patch.library, exc)
-                break
-
-    return read
-
-
 def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
     """Yield what `inner` yields, and take note of it."""
-    clock, seen, keep = state.clock, flow.times.append, flow.keep
+    clock, seen, kept, keep, block = state.clock, flow.times.append, flow.kept, flow.kept.append, flow.block
     try:
         for item in inner:
             seen(clock())
             keep(item)
+            if len(kept) >= block:
+                flow.read()
             yield item
     except GeneratorExit:  # dropped: nothing may be done here, see `held`
         raise
@@ -134,11 +137,13 @@ def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
 
 async def over_async(inner: AsyncIterator[Any], flow: Flow) -> AsyncIterator[Any]:
     """As over(), for an asynchronous iterator."""
-    clock, seen, keep = state.clock, flow.times.append, flow.keep
+    clock, seen, kept, keep, block = state.clock, flow.times.append, flow.kept, flow.kept.append, flow.block
     try:
         async for item in inner:
             seen(clock())
             keep(item)
+            if len(kept) >= block:
+                flow.read()
             yield item
     except GeneratorExit:  # dropped, as in over()
         raise
