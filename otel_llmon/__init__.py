@@ -1,4 +1,7 @@
-"""OpenTelemetry-native instrumentation for LLM and ML pipelines. The public names, loaded when they are first used."""
+"""OpenTelemetry-native instrumentation for LLM and ML pipelines. The public names, loaded when they are first used.
+
+PYTEST_DONT_REWRITE: pytest would warn that it comes too late for our asserts under `opentelemetry-instrument`.
+"""
 
 from __future__ import annotations
 

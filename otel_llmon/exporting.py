@@ -73,11 +73,12 @@ def _short(text: str) -> str:
     if system is None or place is None:
         return text[:300]
     why = system[1] or system[0]
-    return f"{place[1]}:{place[2]}: {why}{_way_out(place[1], place[2], why)}"
+    way_out = "" if "HTTPSConnection" in text else _way_out(place[1], place[2], why)
+    return f"{place[1]}:{place[2]}: {why}{way_out}"
 
 
 def _way_out(host: str, port: str, why: str) -> str:
-    """Return what to run where nobody listens on this machine."""
+    """Return what to run where nobody listens on this machine, for what is sent by plain HTTP, as a viewer takes it."""
     if why != os.strerror(errno.ECONNREFUSED) or not re.fullmatch(r"localhost|127[\d.]+|::1", host):
         return ""
     usual = host in ("localhost", "127.0.0.1") and port == "4318"

@@ -119,7 +119,7 @@ class World:
             context=trace.set_span_in_context(span or trace.INVALID_SPAN),
             body=body,
             severity_number=severity,
-            severity_text=severity.name.rstrip("234"),
+            severity_text=severity.name.rstrip("234") if severity.value else None,
             attributes=dict(attributes or {}),
             event_name=event,
         )

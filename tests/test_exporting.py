@@ -145,6 +145,11 @@ def test_a_forked_child_builds_its_own_exporter(llmon_recorder):
             ("spans", 404, "not found"),
             "Failed to export spans batch code: 404, reason: not found",
         ),
+        (
+            "Transient error %s encountered",
+            (REFUSED.replace("HTTPConnection", "HTTPSConnection"),),
+            "localhost:4318: Connection refused",
+        ),
         ("Transient error %s encountered", ("Service Unavailable",), "Service Unavailable"),
     ],
 )

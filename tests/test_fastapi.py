@@ -47,7 +47,19 @@ host = APIRouter()
 async def anything(anything: str):
     return anything
 
+inner = FastAPI()
+
+@inner.get("/deep/{email}")
+async def deep(email: str):
+    with phase("dive"):
+        return email
+
+@inner.get("/broken/{email}")
+async def broken_inside(email: str):
+    raise ZeroDivisionError
+
 app.include_router(router)
+app.mount("/sub/{who}", inner)
 app.host("other.example", host)
 app.mount("/files", StaticFiles(directory="."))
 """
@@ -164,6 +176,45 @@ def test_what_clients_make_up_makes_no_series(serve, sink):
     assert len(known) <= 7, known
 
 
+@pytest.mark.parametrize("names", ["http", "none"])
+def test_what_clients_write_is_on_no_span(names, serve, sink):
+    """Neither a path nor a query, by the stable names or the older ones, whether a route fits or not."""
+    paths = (
+        "/items/1?token=hush",
+        "/api/ask/hush?to=hush",
+        "/nothing/hush",
+        "/sub/hush/deep/hush",
+        "/sub/hush/nothing",
+    )
+    serve([("GET", path) for path in paths], OTEL_SEMCONV_STABILITY_OPT_IN=names)
+    spans = requests_of(sink)
+    assert len(spans) == len(paths)
+    assert not [span for span in sink.spans() if "hush" in str(span)]
+    assert not [metric for _, metric, _ in sink._points() if "hush" in str(metric)]
+
+
+def test_a_request_to_a_mounted_app_is_told_once(serve, sink):
+    """By its whole route; what runs inside is a child of its one span."""
+    asked = [("GET", "/sub/ann/deep/bea"), ("GET", "/sub/ann/deep/cid"), ("GET", "/sub/ann/broken/dan")]
+    answers, _ = serve(asked)
+    assert answers == [200, 200, 500]
+    spans = requests_of(sink)
+    assert sorted(span.name for span in spans) == [
+        "GET /sub/{who}/broken/{email}",
+        *["GET /sub/{who}/deep/{email}"] * 2,
+    ]
+    others = [span for span in sink.spans() if span.kind != span.SPAN_KIND_SERVER]
+    assert {span.name for span in others} == {"dive"}
+    assert {span.parent_span_id for span in others} == {span.span_id for span in spans if "deep" in span.name}
+    [failed] = [span for span in spans if span.status.code == span.status.STATUS_CODE_ERROR]
+    assert [event.name for event in failed.events] == ["exception"]
+    counts = {attributes(point)[ROUTE]: point.count for _, metric, point in sink._points() if metric.name == DURATION}
+    assert {route: count for route, count in counts.items() if route.startswith("/sub")} == {
+        "/sub/{who}/deep/{email}": 2,
+        "/sub/{who}/broken/{email}": 1,
+    }
+
+
 def test_health_checks_can_be_left_out(serve, sink):
     """By upstream's own variable."""
     serve([("GET", "/healthz"), ("GET", "/items/1")], OTEL_PYTHON_FASTAPI_EXCLUDED_URLS="healthz")
@@ -204,3 +255,26 @@ def test_configure_does_the_same(program, sink):
     assert names.count("GET /api/ask/{user}") == 2
     assert len([name for name in names if name.endswith(" http send")]) == 2
     assert "http.server.request.duration" in sink.metrics()
+
+
+def test_a_mounted_app_that_nobody_instruments_tells_nothing_itself(program, sink):
+    """New versions of FastAPI have telemetry of their own, which would tell the request again."""
+    ended = program(
+        """
+        import otel_llmon
+        handle = otel_llmon.configure("app")
+        from fastapi import FastAPI
+        from fastapi.testclient import TestClient
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+        app, inner = FastAPI(), FastAPI()
+        inner.get("/deep/{email}")(lambda email: email)
+        app.mount("/sub", inner)
+        FastAPIInstrumentor.instrument_app(app)
+        assert TestClient(app).get("/sub/deep/ann").json() == "ann"
+        """,
+        PYTHONWARNINGS="ignore",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert [span.name for span in sink.spans()] == ["GET /sub/deep/{email}"]
+    assert sink.totals(DURATION) == 1

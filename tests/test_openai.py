@@ -17,6 +17,7 @@ from pathlib import Path
 import openai
 import pytest
 from openai.resources.chat.completions import AsyncCompletions, Completions
+from openai.types.chat import ChatCompletion
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
@@ -26,11 +27,17 @@ from pydantic import BaseModel
 
 from otel_llmon import configure, phase, telemetry
 from otel_llmon.errors import SettingsError
+from otel_llmon.instrumentors import messages
 from otel_llmon.instrumentors.openai import OpenAIInstrumentor
 from otel_llmon.prices import Prices, TokenPrice
 from otel_llmon.semconv import attributes as key
 from otel_llmon.semconv.genai import CALL_SECONDS
 from otel_llmon.testing import Recorder
+
+try:
+    import httpx2 as httpx
+except ImportError:  # the client before 3.0
+    import httpx
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "local_llm.py"
 SYSTEM = {"role": "system", "content": "be brief"}
@@ -692,8 +699,13 @@ def test_raw_lines_of_a_stream_are_a_success(client, recorder):
     with ask(model="parrot", messages=ASKED, stream=True) as response:
         assert len(list(response.iter_lines())) > 6
     said = only(recorder)
-    assert said[key.CHUNKS] == 0
+    assert key.CHUNKS not in said
     assert key.OUTCOME not in said
+
+
+def test_a_stream_without_chunks_has_none(recorder):
+    """That is known, where the client's own iterator came to its end."""
+    assert told_of(recorder)[key.CHUNKS] == 0
 
 
 # asynchronous
@@ -917,6 +929,116 @@ def test_tool_calls_are_content_too(streaming, client, recorder, captured):
     ]
     [[call]] = [message["parts"] for message in json.loads(said[key.GEN_AI_OUTPUT_MESSAGES])]
     assert (call["type"], call["name"], json.loads(call["arguments"])) == ("tool_call", "look_up", {"word": "well"})
+
+
+@pytest.mark.parametrize("form", ["object", "dict"])
+def test_an_answer_that_is_sent_back_with_its_tool_calls_is_told(form, client, recorder, captured):
+    """The usual loop: the model's own message goes into the next request, as it came or as a mapping."""
+    asked = [ASKED[1]]
+    message = client.chat.completions.create(model="parrot", messages=asked, tools=TOOLS).choices[0].message
+    [call] = message.tool_calls
+    asked += [
+        message if form == "object" else message.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": call.id, "content": "fine"},
+    ]
+    client.chat.completions.create(model="parrot", messages=asked, temperature=0.5)
+    said = recorder.finished[-1].attributes
+    assert said[key.GEN_AI_TEMPERATURE] == 0.5
+    assert [message["parts"] for message in json.loads(said[key.GEN_AI_INPUT_MESSAGES])] == [
+        [{"type": "text", "content": "how are you?"}],
+        [{"type": "tool_call", "id": call.id, "name": "look_up", "arguments": call.function.arguments}],
+        [{"type": "tool_call_response", "id": call.id, "response": "fine"}],
+    ]
+
+
+def test_content_that_is_not_understood_costs_nothing_else(client, recorder, captured, monkeypatch):
+    """What was asked for with it is told all the same."""
+    patch = next(patch for patch in OpenAIInstrumentor.patches if patch.method == "Completions.create")
+    monkeypatch.setattr(messages, "_asked", None)
+    assert patch.content is messages.CONTENT
+    client.chat.completions.create(model="parrot", messages=ASKED, temperature=0.5)
+    assert only(recorder)[key.GEN_AI_TEMPERATURE] == 0.5
+
+
+def test_parts_from_an_iterator_reach_the_server(client, recorder, captured):
+    """A message's parts, like messages, are read once where they are an iterator."""
+    parts = iter([{"type": "text", "text": "how are you?"}])
+    answer = client.chat.completions.create(model="parrot", messages=[{"role": "user", "content": parts}])
+    assert answer.choices[0].message.content == "".join(WORDS)
+
+
+def test_custom_tools_and_the_older_form_of_calls_have_names():
+    """A custom tool takes a text; a function call stood alone before there were several."""
+    custom = {"id": "1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    asked = {"role": "assistant", "tool_calls": [custom], "function_call": {"name": "f", "arguments": "{}"}}
+    told = [
+        {"type": "tool_call", "id": "1", "name": "shell", "arguments": "ls"},
+        {"type": "tool_call", "id": None, "name": "f", "arguments": "{}"},
+    ]
+    assert messages.prompt({"messages": [asked]}) == [{"role": "assistant", "parts": told}]
+    answered = {"choices": [{"index": 0, "message": asked, "finish_reason": "stop"}]}
+    assert messages.answer(ChatCompletion.construct(**answered)) == [{"role": "assistant", "parts": told}]
+
+
+# what chunks say, wherever they say it
+
+SPENT = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+
+
+def chunk(delta, finish=None, **said):
+    """Return a chunk of one answer."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": "1", "model": "m-1", "object": "chat.completion.chunk", "choices": [choice], **said}
+
+
+def told_of(recorder, *chunks):
+    """Return the attributes of a stream of these chunks."""
+    events = [f"data: {json.dumps(item)}\n\n" for item in chunks]
+    answer = httpx.Response(
+        200, text="".join([*events, "data: [DONE]\n\n"]), headers={"Content-Type": "text/event-stream"}
+    )
+    transport = httpx.MockTransport(lambda _: answer)
+    with openai.OpenAI(
+        base_url="http://stub/v1", api_key="none", http_client=httpx.Client(transport=transport)
+    ) as client:
+        list(stream(client))
+    return only(recorder)
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_a_stream_may_say_how_it_ended_and_what_it_used_anywhere(capture, recorder, monkeypatch):
+    """In its first chunk, long before its last one, whether content is captured or not."""
+    monkeypatch.setattr(telemetry.state, "capture_content", capture)
+    more = [chunk({"content": ""})] * 20
+    said = told_of(recorder, chunk({"content": "a"}, usage=SPENT), *more, chunk({}, "length"), *more)
+    assert said[key.GEN_AI_FINISH_REASONS] == ("length",)
+    assert (said[key.GEN_AI_INPUT_TOKENS], said[key.GEN_AI_OUTPUT_TOKENS]) == (5, 7)
+
+
+CALL = {"type": "tool_call", "id": None, "name": "f", "arguments": "{}"}
+PIECES = {
+    "a refusal": ([{"refusal": "I "}, {"refusal": "can't"}], {"type": "text", "content": "I can't"}),
+    "a call in the older form": (
+        [{"function_call": {"name": "f", "arguments": "{"}}, {"function_call": {"arguments": "}"}}],
+        CALL,
+    ),
+    "a custom tool": (
+        [{"tool_calls": [{"index": 0, "type": "custom", "custom": {"name": "f", "input": part}}]} for part in "{}"],
+        CALL,
+    ),
+    "words around a chunk without a delta": (
+        [{"content": "I "}, None, {"content": "can"}],
+        {"type": "text", "content": "I can"},
+    ),
+}
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_whatever_is_said_in_pieces_is_put_together(pieces, recorder, captured):
+    """Refusals and calls of every form."""
+    deltas, part = PIECES[pieces]
+    said = told_of(recorder, *map(chunk, deltas), chunk({}, "stop"))
+    assert json.loads(said[key.GEN_AI_OUTPUT_MESSAGES]) == [{"role": "assistant", "parts": [part]}]
 
 
 def test_content_is_bounded_and_still_json(client, recorder, captured, monkeypatch):

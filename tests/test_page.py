@@ -8,6 +8,7 @@ import time
 import pytest
 import scene
 from browser import LOCAL, Visit
+from opentelemetry._logs import SeverityNumber
 from scene import MS, SECOND, world
 
 from otel_llmon.viewer import Viewer
@@ -247,6 +248,17 @@ def test_logs_are_searched_by_text_and_severity_and_lead_to_their_trace(visit, s
     page.get_by_role("combobox", name="Severity").select_option("All severities")
     page.get_by_role("searchbox").fill("to read")
     expect(rows).to_have_count(5)
+
+
+def test_a_record_without_a_severity_is_given_none(visit, viewer):
+    """What nobody said is left open, rather than called the least severe."""
+    with world(viewer.otlp_url) as to:
+        to.log("just so", time.time_ns(), severity=SeverityNumber.UNSPECIFIED)
+        to.flush()
+        page = visit(viewer.page_url).open("/logs")
+        row = page.get_by_role("list", name="Log records, newest first").get_by_role("listitem")
+        expect(row).to_contain_text("just so")
+        expect(row).not_to_contain_text("TRACE")
 
 
 def test_new_traces_appear_without_losing_the_place(visit, viewer):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from sink import free_port
 from terminals import CTRL_C, Terminal
 
 from otel_llmon.backends import Embedded
-from otel_llmon.cli import _target
+from otel_llmon.cli import _beside, _target
 
 RUN = (str(BIN / "llmon"), "run", "--")
 PHASE = "from otel_llmon import phase\nwith phase('work'): print('working', flush=True)\n"
@@ -172,6 +173,15 @@ def test_pytest_and_servers_run_too(run, program, sink):
     assert sink.resources()[0]["service.name"] == "pytest"
 
 
+def test_a_test_run_whose_warnings_are_errors_passes(run, program):
+    """That we are imported before pytest is nothing to warn of; FastAPI brings a plugin that is imported early too."""
+    program.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    program.write("test_shop.py", "def test_work():\n    pass\n")
+    done = run("pytest", "-q", "test_shop.py", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="fastapi", PYTHONWARNINGS="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout + done.stderr
+
+
 def test_a_viewer_is_started_for_somebody_at_the_terminal(quiet, program, tmp_path):
     """It takes what the program sends, stays after the program until Ctrl-C, and is gone then."""
     file = str(program.write("shop.py", PHASE + "raise SystemExit(3)\n"))
@@ -315,6 +325,7 @@ def test_a_viewer_that_cannot_start_is_one_line(quiet, program, tmp_path):
     with Terminal([*RUN, "python", "-c", PHASE], quiet | {"OTEL_METRICS_EXPORTER": "none"}, tmp_path) as terminal:
         assert terminal.ends() == 0
     assert "llmon: no viewer: " in terminal.shown
+    assert "give another folder with XDG_STATE_HOME" in terminal.shown
     assert "working" in terminal.shown
     assert "Traceback" not in terminal.shown
 
@@ -422,8 +433,9 @@ def test_programs_of_our_environment_come_first():
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318/"}, "http://[::1]:4318", True),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.7:4318"}, "http://127.0.0.7:4318", True),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318/otlp"}, "http://127.0.0.1:4318", False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:4318"}, "http://127.0.0.1:4318", False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://otlp.example"}, "http://otlp.example:443", False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:4318"}, "https://127.0.0.1:4318", False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://localhost:4318"}, "https://127.0.0.1:4318", False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://otlp.example"}, "https://otlp.example:443", False),
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
             "http://collector:4317",
@@ -435,6 +447,40 @@ def test_programs_of_our_environment_come_first():
 def test_the_target_is_read_from_the_endpoint(environ, target, ours):
     """Host and port; only plain HTTP on this machine could be a viewer's."""
     found = _target.of(environ)
+    assert (str(found), found.could_be_ours) == (target, ours)
+
+
+def test_a_page_is_named_only_where_it_shows_what_is_sent(viewer):
+    """A viewer on this machine takes nothing that goes to another one's port of the same number, or by TLS."""
+    port = urlsplit(viewer.otlp_url).port
+    for target, shown in (
+        (_target.Target("127.0.0.1", port, could_be_ours=True), viewer.page_url),
+        (_target.Target("127.0.0.1", port + 1, could_be_ours=True), None),
+        (_target.Target("otlp.example", port, could_be_ours=False), None),
+        (_target.Target("127.0.0.1", port, could_be_ours=False, scheme="https"), None),
+    ):
+        assert _beside.page_of(target, viewer.page_url) == shown
+
+
+HERE, THERE, BESIDE = "http://127.0.0.1:4318", "http://otlp.example:4318", "http://127.0.0.1:5318"
+
+
+@pytest.mark.parametrize(
+    ("traces", "metrics", "logs", "more", "target", "ours"),
+    [
+        (THERE, THERE, THERE, {}, THERE, False),
+        (f"{BESIDE}/v1/traces", f"{BESIDE}/v1/metrics", f"{BESIDE}/v1/logs", {}, BESIDE, True),
+        (THERE, "", None, {}, HERE, True),
+        (THERE, None, None, {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}, THERE, False),
+        (BESIDE, None, THERE, {"OTEL_METRICS_EXPORTER": "none"}, BESIDE, True),
+        (BESIDE, BESIDE, BESIDE, {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, BESIDE, False),
+    ],
+)
+def test_a_signal_may_have_an_endpoint_of_its_own(traces, metrics, logs, more, target, ours):  # noqa: PLR0917
+    """Where all have one, nothing goes to the common place; where some have, the others do."""
+    own = {"TRACES": traces, "METRICS": metrics, "LOGS": logs}
+    given = {f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT": url for signal, url in own.items() if url is not None}
+    found = _target.of({"OTEL_EXPORTER_OTLP_ENDPOINT": HERE, **given, **more})
     assert (str(found), found.could_be_ours) == (target, ours)
 
 

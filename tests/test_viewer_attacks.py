@@ -314,13 +314,16 @@ def test_connections_that_say_nothing_make_room_for_those_that_do(viewer, monkey
 
 
 def test_a_path_leads_nowhere_but_into_the_pages_folder(viewer):
-    """Dots, encoded dots and absolute paths find nothing."""
+    """Dots, encoded dots, absolute paths and what no file can be called find nothing."""
     for path in (
         "/static/../app.py",
         "/static/..%2fapp.py",
         "/static/%2e%2e/%2e%2e/errors.py",
         "/static//etc/passwd",
         "/static/",
+        "/static/%00",
+        f"/static/{'a' * 300}",
+        "/static/%ff",
     ):
         heard = _say(viewer.page_url, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert _status(heard) == 404, path

@@ -10,9 +10,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, NamedTuple
+from urllib.parse import urlsplit
 
 from otel_llmon.backends import Embedded
-from otel_llmon.cli._target import Target, address
+from otel_llmon.cli._target import Target, address, is_loopback
 from otel_llmon.errors import LlmonError
 
 READY, LEAVING = 15.0, 10.0
@@ -79,9 +80,16 @@ def page_of(target: Target, known: str) -> str | None:
     beside = f"http://{address(target.host, target.port + 1)}"
     for page in dict.fromkeys((known, beside) if target.could_be_ours else (known,)):
         with contextlib.suppress(LlmonError):
-            if Embedded(page, timeout=1).status().otlp_url.endswith(f":{target.port}"):
+            if _takes(Embedded(page, timeout=1).status().otlp_url, target):
                 return page
     return None
+
+
+def _takes(otlp_url: str, target: Target) -> bool:
+    """Tell whether a viewer takes what is sent to the target: it knows no TLS, and one on this machine only its own."""
+    otlp = urlsplit(otlp_url)
+    elsewhere = is_loopback(otlp.hostname or "") and not is_loopback(target.host)
+    return target.scheme == "http" and otlp.port == target.port and not elsewhere
 
 
 def _page_port(target: Target) -> int:

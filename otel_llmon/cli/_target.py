@@ -38,9 +38,10 @@ class Target(NamedTuple):
     port: int
     could_be_ours: bool
     """Whether a viewer on this machine could listen there."""
+    scheme: str = "http"
 
     def __str__(self) -> str:
-        return f"http://{address(self.host, self.port)}"
+        return f"{self.scheme}://{address(self.host, self.port)}"
 
     def answers(self) -> bool:
         """Tell whether anybody listens there."""
@@ -74,14 +75,18 @@ def environment(command: Sequence[str], environ: Mapping[str, str], service: str
 
 
 def of(environ: Mapping[str, str]) -> Target | None:
-    """Return where telemetry goes; None where there is none, or where the program itself will complain."""
+    """Return where telemetry goes; None where there is none, or where the program itself will complain.
+
+    Where signals go to different places it is that of those without an endpoint of their own, else that of the first.
+    """
     off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or settings(environ).level == "disabled"
-    exported = [environ.get(f"OTEL_{signal}_EXPORTER", "otlp") for signal in SIGNALS]
-    if off or not any("otlp" in names for names in exported):
+    sent = [signal for signal in SIGNALS if "otlp" in environ.get(f"OTEL_{signal}_EXPORTER", "otlp")]
+    if off or not sent:
         return None
-    grpc = environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").startswith("grpc")
+    signal = next((signal for signal in sent if not environ.get(_own(signal, "ENDPOINT"))), sent[0])
+    protocol = environ.get(_own(signal, "PROTOCOL")) or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
     try:
-        url = environ.get(ENDPOINT, "http://127.0.0.1:4317")
+        url = environ.get(_own(signal, "ENDPOINT")) or environ.get(ENDPOINT, "http://127.0.0.1:4317")
         parts = urlsplit(url if "//" in url else f"//{url}")
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
     except ValueError:
@@ -89,11 +94,18 @@ def of(environ: Mapping[str, str]) -> Target | None:
     if not parts.hostname:
         return None
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-    ours = _is_loopback(host) and parts.scheme == "http" and parts.path in ("", "/") and not grpc
-    return Target(host, port, ours)
+    plain = parts.scheme == "http" and not protocol.startswith("grpc")
+    ours = plain and is_loopback(host) and parts.path in ("", "/", f"/v1/{signal.lower()}")
+    return Target(host, port, ours, parts.scheme or "http")
 
 
-def _is_loopback(host: str) -> bool:
+def _own(signal: str, what: str) -> str:
+    """Return the variable that says something for one signal alone."""
+    return f"OTEL_EXPORTER_OTLP_{signal}_{what}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is this machine's own."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

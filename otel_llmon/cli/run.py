@@ -67,7 +67,7 @@ def _run_beside_viewer(
             if not ended.by_request:
                 _stay(viewer, f"the program {ended}; {viewer.page} stays until Ctrl-C")
     except LlmonError as exc:
-        _program.say(f"no viewer: {exc}")
+        _program.say(f"no viewer: {exc}".replace("--data", "XDG_STATE_HOME"))  # it is not our option
         return
     raise typer.Exit(ended.status())
 

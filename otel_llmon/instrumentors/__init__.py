@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -67,8 +67,8 @@ class Content(NamedTuple):
 
     prompt: Callable[[Given], Any]
     answer: Callable[[Any], Any]
-    chunk: Callable[[Received, Any], None]
-    """Adds a chunk's content to `received.said`."""
+    chunks: Callable[[Received, Sequence[Any]], None]
+    """Adds the content of some chunks to `received.said`."""
 
     gathered: Callable[[Received], Any]
     """Returns the messages in `received.said`."""
@@ -97,15 +97,14 @@ class Patch:
     """Told the object that the method belongs to, and the arguments."""
 
     response: Callable[[Received, Any], None]
-    chunk: Callable[[Received, Any], None] | None = None
+    chunks: Callable[[Received, Sequence[Any]], None] | None = None
+    """Told some of a stream's chunks at once, soon after they came."""
+
     request: Callable[[Given], Mapping[str, Any]] = _nothing
     """What else the request says, for the spans that are sampled."""
 
     content: Content | None = None
     streams: Callable[[Given], bool] = _wants_stream
-    tail: int | None = None
-    """Chunks at the end of a stream that say what `chunk` reads; None where every chunk may."""
-
     answered: Callable[[Any, Any], Any] | None = None
     """Told the call and its result where that is no plain answer or iterator; returns what the caller gets."""
 

@@ -97,11 +97,12 @@ class Call:
             self.token = otel_context.attach(trace.set_span_in_context(span))
 
     def _describe_request(self) -> None:
-        facts = self.patch.request(self.given)
+        self._asked = facts = self.patch.request(self.given)
         self.expected = facts.get(key.GEN_AI_CHOICE_COUNT, 1)
-        if state.capture_content and self.patch.content is not None:
-            facts = {**facts, **content.asked(self.patch.content, self.given)}
-        self._asked = facts
+        if (
+            state.capture_content and self.patch.content is not None
+        ):  # last, since a mistake in reading it costs only it
+            self._asked = {**facts, **content.asked(self.patch.content, self.given)}
 
     @property
     def captures(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,9 +46,6 @@ _PARAMETERS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "top_p": (key.GEN_AI_TOP_P, (int, float)),
 }
 """Where a parameter goes, and what it may be: what the caller leaves out is often a marker object."""
-
-TAIL = 8
-"""Every chunk names the answer and its model; the last ones say why it ended and what it used."""
 
 MOST_SERVERS = 256
 _servers: dict[int, tuple[Any, str, str | None, int | None]] = {}
@@ -108,14 +105,15 @@ def _response(received: Received, completion: Any) -> None:
         _usage(received, completion.usage)
 
 
-def _chunk(received: Received, chunk: Any) -> None:
+def _chunks(received: Received, chunks: Sequence[Any]) -> None:
     if not received.model:
-        _head(received, chunk)
-    for choice in chunk.choices or ():
-        if choice.finish_reason is not None:
-            received.finish[choice.index] = choice.finish_reason
-    if chunk.usage is not None:
-        _usage(received, chunk.usage)
+        _head(received, next((chunk for chunk in chunks if chunk.model), chunks[0]))
+    for chunk in chunks:
+        if chunk.usage is not None:
+            _usage(received, chunk.usage)
+        for choice in chunk.choices or ():
+            if choice.finish_reason is not None:
+                received.finish[choice.index] = choice.finish_reason
 
 
 def _head(received: Received, answer: Any) -> None:
@@ -161,10 +159,9 @@ class OpenAIInstrumentor(Instrumentor):
             "chat",
             _target,
             _response,
-            _chunk,
+            _chunks,
             _request,
             messages.CONTENT,
-            tail=TAIL,
             answered=stainless.answered,
         )
         for module, method in (

@@ -90,7 +90,7 @@ def _answered(call: Call, result: Any) -> Any:
     try:
         if patch.answered is not None:
             return patch.answered(call, result)
-        if patch.chunk is not None and patch.streams(call.given):
+        if patch.chunks is not None and patch.streams(call.given):
             return streams.follow(call, result)
         call.finish(result)
     except Exception as exc:

@@ -25,7 +25,7 @@ RAW = "X-Stainless-Raw-Response"
 
 def answered(call: Call, result: Any) -> Any:
     """Take a result: an answer, a stream, or either of them raw."""
-    is_stream = call.patch.chunk is not None and call.patch.streams(call.given)
+    is_stream = call.patch.chunks is not None and call.patch.streams(call.given)
     raw = (call.given.get("extra_headers") or {}).get(RAW)
     if raw is None:
         if is_stream:
@@ -65,8 +65,12 @@ def _follow(call: Call, stream: Any) -> Any:
     told = weakref.ref(flow)
 
     def closed(*, exhausted: bool) -> None:
-        if (found := told()) is not None:
-            (found.complete if exhausted else found.stop)()
+        if (found := told()) is None:
+            return
+        if exhausted:
+            found.complete(seen=False)
+        else:
+            found.stop()
 
     flow.undo = _when_closed(stream.response, closed, inner.ag_code if is_async else inner.gi_code)
     stream._iterator = flow.follows(over_async(inner, flow) if is_async else over(inner, flow))

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import weakref
 from array import array
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from operator import sub
 from typing import Any, TypeVar
 
 import wrapt
 
-from otel_llmon.instrumentors import Received, content, held
+from otel_llmon.instrumentors import content, held
 from otel_llmon.instrumentors.calls import Call, failed
 from otel_llmon.semconv import attributes as key
 from otel_llmon.telemetry import state
@@ -23,14 +22,14 @@ from otel_llmon.telemetry import state
 IteratorT = TypeVar("IteratorT")
 
 
+BLOCK = 64
+"""Chunks that are read at once: one by one takes half as long again. Content is read as it comes."""
+
+
 class Flow:
-    """A call whose answer comes bit by bit, by way of an iterator that it `follows`.
+    """A call whose answer comes bit by bit, by way of an iterator that it `follows`."""
 
-    Where only a stream's last chunks say something, they are kept and read at the end: reading takes longer than all
-    the rest that is done for a chunk.
-    """
-
-    __slots__ = ("__weakref__", "_began", "_followed", "_kept", "_readers", "call", "keep", "times", "undo")
+    __slots__ = ("__weakref__", "_began", "_followed", "_readers", "block", "call", "kept", "times", "undo")
 
     def __init__(self, call: Call) -> None:
         patch = call.patch
@@ -38,23 +37,32 @@ class Flow:
         self.times = array("d")
         self.undo: Callable[[], None] | None = None
         self._began = state.clock()
-        self._readers = [patch.chunk] if patch.chunk is not None else []
+        self._readers = [patch.chunks] if patch.chunks is not None else []
+        self.kept: list[Any] = []
+        self.block = BLOCK
         if call.captures and patch.content is not None:
-            self._readers.append(patch.content.chunk)
-        self._kept: deque[Any] = deque(maxlen=patch.tail)
-        all_matter = patch.tail is None or call.expected > 1 or len(self._readers) > 1
-        self.keep = _reading(call, self._readers) if all_matter else self._kept.append
-        """Takes note of a chunk. It does not raise."""
+            self._readers.append(patch.content.chunks)
+            self.block = 1
         self._followed: weakref.ref[Any] | None = None
+
+    def read(self) -> None:
+        """Read what is kept; a reader that fails is counted, and reads no more."""
+        for reader in self._readers[:]:
+            try:
+                reader(self.call.received, self.kept)
+            except Exception as exc:
+                self._readers.remove(reader)
+                failed(self.call.patch.library, exc)
+        self.kept.clear()
 
     def follows(self, items: IteratorT) -> IteratorT:
         """End at the latest when nobody holds `items` any more; return them."""
         self._followed = held.when_dropped(items, self.drop)
         return items
 
-    def complete(self) -> None:
-        """End: all has arrived."""
-        self._end()
+    def complete(self, *, seen: bool = True) -> None:
+        """End: all has arrived, though not by way of us where it was not `seen`."""
+        self._end(seen=seen)
 
     def fail(self, error: BaseException) -> None:
         """End with what reading raised."""
@@ -68,7 +76,14 @@ class Flow:
         """End because nobody holds the stream any more: it was left at its last chunk."""
         self._end(self.times[-1] if self.times else self._began, stopped=True)
 
-    def _end(self, at: float | None = None, error: BaseException | None = None, *, stopped: bool = False) -> None:
+    def _end(
+        self,
+        at: float | None = None,
+        error: BaseException | None = None,
+        *,
+        stopped: bool = False,
+        seen: bool = True,
+    ) -> None:
         call = self.call
         if not call.claim():
             return
@@ -77,10 +92,9 @@ class Flow:
                 held.forget(self._followed)
             if self.undo is not None:
                 self.undo()
-            read = _reading(call, self._readers)
-            for item in self._kept:
-                read(item)
-            self._tell_times(call)
+            self.read()
+            if seen or self.times:
+                self._tell_times(call)
             if call.captures and call.patch.content is not None:
                 call.received.attributes |= content.said(call.patch.content.gathered(call.received))
         except Exception as exc:
@@ -103,28 +117,15 @@ class Flow:
             series.record_all(gaps, call.span)
 
 
-def _reading(call: Call, readers: list[Callable[[Received, Any], None]]) -> Callable[[Any], None]:
-    """Return what reads a chunk; a reader that fails is counted, and reads no more."""
-
-    def read(item: Any) -> None:
-        for reader in readers:
-            try:
-                reader(call.received, item)
-            except Exception as exc:
-                readers.remove(reader)
-                failed(call.patch.library, exc)
-                break
-
-    return read
-
-
 def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
     """Yield what `inner` yields, and take note of it."""
-    clock, seen, keep = state.clock, flow.times.append, flow.keep
+    clock, seen, kept, keep, block = state.clock, flow.times.append, flow.kept, flow.kept.append, flow.block
     try:
         for item in inner:
             seen(clock())
             keep(item)
+            if len(kept) >= block:
+                flow.read()
             yield item
     except GeneratorExit:  # dropped: nothing may be done here, see `held`
         raise
@@ -136,11 +137,13 @@ def over(inner: Iterator[Any], flow: Flow) -> Iterator[Any]:
 
 async def over_async(inner: AsyncIterator[Any], flow: Flow) -> AsyncIterator[Any]:
     """As over(), for an asynchronous iterator."""
-    clock, seen, keep = state.clock, flow.times.append, flow.keep
+    clock, seen, kept, keep, block = state.clock, flow.times.append, flow.kept, flow.kept.append, flow.block
     try:
         async for item in inner:
             seen(clock())
             keep(item)
+            if len(kept) >= block:
+                flow.read()
             yield item
     except GeneratorExit:  # dropped, as in over()
         raise

@@ -13,10 +13,9 @@ import math
 import threading
 import time
 import weakref
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry import trace
@@ -279,14 +278,25 @@ class HistogramSeries(Series[_HistogramCell]):
             cell = self._local.cell
         except AttributeError:
             cell = self._own(self._empty())
-        edges, counts = self.edges, cell.counts
-        buckets = map(bisect_left, repeat(edges), values) if edges else map(exponential, values)
-        for bucket, count in Counter(buckets).items():
-            counts[bucket] += count
-        smallest, largest = min(values), max(values)
-        cell.sum += sum(values)
-        cell.low, cell.high = min(cell.low, smallest), max(cell.high, largest)
-        self._witness(cell, bisect_left(edges, largest) if edges else exponential(largest), largest, span)
+        ordered = sorted(values)
+        for bucket, count in self._spread(ordered):
+            cell.counts[bucket] += count
+        cell.sum += sum(ordered)
+        cell.low, cell.high = min(cell.low, ordered[0]), max(cell.high, ordered[-1])
+        largest = bisect_left(self.edges, ordered[-1]) if self.edges else exponential(ordered[-1])
+        self._witness(cell, largest, ordered[-1], span)
+
+    def _spread(self, ordered: list[float]) -> Iterable[tuple[int, int]]:
+        """Yield how many of some values lie in which bucket: edges are fewer than values, so they are looked for."""
+        if not self.edges:
+            yield from Counter(map(exponential, ordered)).items()
+            return
+        before = 0
+        for bucket, edge in enumerate(self.edges):
+            upto = bisect_right(ordered, edge, before)
+            yield bucket, upto - before
+            before = upto
+        yield len(self.edges), len(ordered) - before
 
     def _accepted(self, value: Any) -> float | None:
         """Return the number in `value`, or count its refusal and return None."""

@@ -97,8 +97,8 @@ class _Showing(Handler):
         return found
 
     def _file(self, name: str) -> Answer:
-        file = (STATIC / name).resolve()
-        if not file.is_relative_to(STATIC.resolve()) or not file.is_file():
+        file = next((file for file in STATIC.iterdir() if file.name == name), None)
+        if file is None:
             raise RefusedError(404, f"{name[:100]}: no such file")
         facts = file.stat()
         tag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'

@@ -16,8 +16,8 @@ const LEVELS = [
   ["17", "Errors and above"],
 ];
 
-/** Return the class of a severity number: trace, debug, info, warn, error or fatal. */
-export const severityClass = (number) => ["trace", "debug", "info", "warn", "error", "fatal"][Math.min(5, Math.max(0, Math.floor((number - 1) / 4)))] ?? "info";
+/** Return the class of a severity number: trace, debug, info, warn, error or fatal; "none" where a record has none. */
+const severityClass = (number) => (number > 0 ? ["trace", "debug", "info", "warn", "error", "fatal"][Math.min(5, Math.floor((number - 1) / 4))] : "none");
 
 const text = (body) => (typeof body === "string" ? body : body === null || body === undefined ? "" : JSON.stringify(body));
 
@@ -26,11 +26,9 @@ export const said = (log) => text(log.body) || log.event || log.attributes?.["ex
 
 /** Return the cells of a record: when, how severe, from where, what. With `start`, the time counts from there. */
 export function logCells(log, start) {
-  const kind = severityClass(log.severity);
-  const level = log.level || kind.toUpperCase();
   return [
     h("time", { datetime: instant(log.time), title: instant(log.time) }, start ? `+${duration(Math.max(0, since(log.time, start)))}` : clock(log.time)),
-    h(`span.level.${kind}`, {}, level),
+    h(`span.level.${severityClass(log.severity)}`, {}, log.level),
     h(`span.service.${colour(log.service)}`, {}, h("i.dot", { "aria-hidden": "true" }), h("span", {}, log.service || "unknown")),
     h("span.said", {}, log.event ? h("span.badge", {}, log.event) : null, log.event && said(log) === log.event ? null : said(log)),
   ];
