@@ -186,6 +186,39 @@ def test_classes_past_the_first_are_one(recorder):
     assert told(recorder)[2]["correct"] is True
 
 
+def test_accuracy_is_exact_however_many_classes_there_are(recorder):
+    """Of two that are `other` the pair says whether both were the same; the means are of classes with names."""
+    monitor = ModelMonitor("imagenet", "1", most_classes=2)
+    for said, true in (("a", "a"), ("b", "a"), ("c", "c"), ("c", "d"), ("e", "d"), ("d", "b"), ("b", "c")):
+        monitor.log(None, said, truth=true)
+    report = monitor.report()
+    labeled = series(recorder, "llmon.predictions.labeled", key.PREDICTED, key.ACTUAL)
+    assert (labeled["other", "other"], labeled["other", "another other"]) == (1, 2)
+    assert report.accuracy == sum(number for (said, true), number in labeled.items() if said == true) / 7 == 2 / 7
+    assert report.scores.classes.keys() == {"a", "b"}
+    assert report.recall == pytest.approx((1 / 2 + 0) / 2)
+    assert report.precision == pytest.approx((1 + 0) / 2)
+
+
+def test_a_class_may_be_called_other(recorder):
+    """Then it has scores like any other."""
+    monitor = ModelMonitor("churn", "1", classes=["spam", "other"])
+    for said, true in (("other", "other"), ("spam", "other")):
+        monitor.log(None, said, truth=true)
+    report = monitor.report()
+    assert report.accuracy == 0.5
+    assert report.scores.classes["other"].recall == 0.5
+
+
+def test_classes_without_names_have_no_means(recorder):
+    """They have an accuracy."""
+    monitor = ModelMonitor("imagenet", "1", most_classes=1)
+    monitor.log(None, "a")
+    monitor.log(None, "b", truth="b")
+    report = monitor.report()
+    assert (report.accuracy, report.precision, report.recall, report.f1) == (1, None, None, None)
+
+
 def test_classes_may_be_named(recorder):
     """Then all processes tell the same ones apart, whatever comes first."""
     monitor = ModelMonitor("churn", "1", classes=["yes", "no"])

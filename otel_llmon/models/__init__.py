@@ -242,7 +242,8 @@ class ModelMonitor:
         """Return the numbers of this model and version in this process, the same as are exported."""
         self.flush()
         drift = None if self.drift is None else self.drift.last
-        return lanes.report(self._key, len(self._truths), drift, self.quality and self.quality.report())
+        quality = self.quality and self.quality.report()
+        return lanes.report(self._key, len(self._truths), self._classes.unnamed, drift, quality)
 
     def flush(self) -> None:
         """Hand the rows that wait to those who watch them."""

@@ -11,6 +11,8 @@ from otel_llmon.metering import values
 from otel_llmon.models.converting import single
 
 OTHER = "other"
+ANOTHER = "another other"
+"""The truth of an `other` that was taken for a different one: as a pair, equal names are right and no others are."""
 MOST = 40
 """Classes that a metric can tell apart: their pairs are its series."""
 LONGEST = 64
@@ -85,6 +87,11 @@ class Classes:
     def label(self, value: Any) -> Found:
         """Return the truth of a class, which may be a whole number written as a float."""
         return self._labelled(value)
+
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Return what stands for many classes, or for one that is called so."""
+        return (ANOTHER,) if OTHER in self._names else (OTHER, ANOTHER)
 
     def kept(self, value: Any, found: Found) -> Any:
         """Return what of a prediction waits for its truth: its value, or that it was a text."""
