@@ -476,6 +476,36 @@ def test_what_a_model_says_drifts_as_a_column_of_its_own(recorder):
     assert {"@prediction"} <= {point.attributes[key.FEATURE] for point in scores}
 
 
+@pytest.mark.parametrize(
+    "kind", [int, bool, np.int64, np.bool_, float, lambda label: str(label).lower(), lambda label: np.array([label])]
+)
+@pytest.mark.parametrize("whole", [int, bool])
+def test_labels_that_are_numbers_are_compared_as_numbers(recorder, kind, whole):
+    """As scikit-learn's predict() has them, in the reference and in service; those that change are told."""
+    random = np.random.default_rng(3)
+    table = {"age": random.normal(size=3000), "@prediction": random.integers(0, 2, 3000).astype(whole)}
+    known = Reference.fit(table)
+    before, after = ModelMonitor("churn", "1", known, window=300), ModelMonitor("churn", "2", known, window=300)
+    said = [kind(whole(label)) for label in random.integers(0, 2, 300)]
+    for label in said[:150]:
+        before.log({"age": random.normal()}, label)
+    before.log_batch({"age": random.normal(size=150)}, said[150:])
+    after.log_batch({"age": random.normal(size=300)}, [kind(whole(1))] * 300)
+    found = before.report()
+    assert found.drift.rows == 300
+    assert found.drift.changed is False
+    assert found.quality.violations == ()
+    assert Verdict.CONSTANT in after.report().drift.features["@prediction"].verdicts
+
+
+def test_a_label_that_is_no_number_is_of_the_wrong_type_where_they_were_numbers(recorder):
+    """It is not what the model said then."""
+    known = Reference.fit({"age": np.arange(300.0), "@prediction": np.arange(300) % 2})
+    monitor = ModelMonitor("churn", "1", known, window=100)
+    monitor.log_batch({"age": np.arange(100.0)}, ["yes"] * 100)
+    assert Verdict.WRONG_TYPE in monitor.report().drift.features["@prediction"].verdicts
+
+
 def test_a_model_that_got_worse_is_performance_drift(recorder, reference):
     """From the truths of a window; one that got better is none."""
     monitor = ModelMonitor("churn", "1", reference, window=100, baseline=Share(900, 1000))

@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -19,7 +20,7 @@ from otel_llmon.errors import SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
 from otel_llmon.models import lanes, parts, watchers
-from otel_llmon.models.classes import NOTHING, Classes, Found
+from otel_llmon.models.classes import NOTHING, Classes, Found, number_of
 from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
 from otel_llmon.models.reports import ModelReport
 from otel_llmon.models.truths import Truths
@@ -58,7 +59,7 @@ class ModelMonitor:
     """
 
     __slots__ = (
-        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_truths", "drift",
+        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_said", "_truths", "drift",
         "quality", "reference",
     )  # fmt: skip
 
@@ -93,6 +94,8 @@ class ModelMonitor:
         known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
+        numbers = self.reference is not None and OF_PREDICTION in self.reference.numeric
+        self._said = number_of if numbers else attrgetter("sent")
         self.drift = watchers.drift_of(self._key, self.reference, window, limits, weights, top)
         self.quality = watchers.quality_of(self._key, self.reference, checks, window, top)
         self._rows = watchers.rows_of(self.reference, self.drift, self.quality, window)
@@ -262,7 +265,7 @@ class ModelMonitor:
         lanes.fail(self._key, error)
 
     def _of_own(self, found: Found, confidence: float | None) -> dict[str, Any]:
-        own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
+        own = {OF_PREDICTION: self._said(found), OF_CONFIDENCE: confidence}
         return {name: own[name] for name in self._own}
 
     def _after_fork(self) -> None:

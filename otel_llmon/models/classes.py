@@ -18,6 +18,8 @@ MOST = 40
 LONGEST = 64
 """Characters of a class; what is longer, or has lines, is a text."""
 
+_TRUE = {"false": 0.0, "true": 1.0}
+
 CLASS, NUMBER = "classification", "regression"
 
 
@@ -147,6 +149,16 @@ def _number(value: Any) -> Found:
     except OverflowError:  # a whole number beyond all floats
         finite = False
     return Found(number=number, sent=number) if finite else NOTHING
+
+
+def number_of(found: Found) -> Any:
+    """Return what was said as a number, for a reference whose labels are some; as it is where it is none."""
+    if found.label is None:
+        return found.sent
+    try:
+        return _TRUE[found.sent] if found.sent in _TRUE else float(found.sent)
+    except ValueError:
+        return found.sent
 
 
 def name_of(value: Any) -> str | None:
