@@ -59,8 +59,8 @@ class ModelMonitor:
     """
 
     __slots__ = (
-        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_said", "_truths", "drift",
-        "quality", "reference",
+        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_said", "_truths",
+        "drift", "quality", "reference",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # as many as there are choices

@@ -92,6 +92,8 @@ def _pairs(table: Any, known: Container[str]) -> Iterable[tuple[Any, Any]]:
         found = getattr(table, names, None)
         if found is not None and not callable(found) and hasattr(table, "__getitem__"):
             return ((name, table[name]) for name in _distinct(found))
+    if getattr(table, "ndim", None) == 2:
+        return _of_array(array(table))
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         return _of_rows(table, known)
     raise ColumnsError(f"found {_kind(table)}, expected columns by name, a frame, a matrix or a list of mappings")
@@ -144,12 +146,25 @@ def _column(name: str, column: Any) -> Column:
     if isinstance(column, np.ma.MaskedArray):
         return _of_array_column(name, np.ma.filled(column.astype(float), np.nan))
     try:
-        array = np.asarray(column)
+        found = array(column)
     except Exception as exc:  # a foreign column's own code: whole numbers of 128 bits in polars, ...
         if not isinstance(exc, TypeError | ValueError) and hasattr(column, "__iter__"):
             return _of_list(list(column))
         raise ColumnsError(f"column {name!r}: found {_kind(column)}, expected a sequence of values") from exc
-    return _of_array_column(name, array)
+    return _of_array_column(name, found)
+
+
+def array(values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """Return an array of what an object holds; one that NumPy cannot read (on a device, with gradients) says it itself.
+
+    Raises whatever its own code does.
+    """
+    try:
+        return np.asarray(values, dtype)
+    except Exception:
+        if not hasattr(values, "tolist"):
+            raise
+        return np.asarray(values.tolist(), dtype)
 
 
 def _of_array_column(name: str, column: npt.NDArray[Any]) -> Column:
@@ -229,7 +244,7 @@ def as_float(value: Any) -> float:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
-    except ValueError:  # a Decimal that is a signaling NaN
+    except Exception:  # a Decimal that is a signaling NaN, a foreign number's own code
         return float("nan")
 
 
@@ -261,7 +276,10 @@ def level(value: Any) -> str | None:
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     if isinstance(value, Sequence | np.ndarray | Mapping) and not isinstance(value, str):
         return None
-    return str(value)
+    try:
+        return str(value)
+    except Exception:  # a foreign object's own code
+        return None
 
 
 def vectors(column: Column, width: int | None = None) -> tuple[Floats, npt.NDArray[np.bool_], int]:
@@ -288,8 +306,8 @@ def vectors(column: Column, width: int | None = None) -> tuple[Floats, npt.NDArr
 def vector(value: Any) -> Floats | None:
     """Return a value as a vector; None where it is none."""
     try:
-        row = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+        row = array(value, np.float64)
+    except Exception:  # no numbers, or a foreign object's own code
         return None
     return row if row.ndim == 1 else None
 
