@@ -19,6 +19,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
+from otel_llmon.metering.leaving import Left, provider
 from otel_llmon.models import lanes, parts, watchers
 from otel_llmon.models.classes import NOTHING, Classes, Found, number_of
 from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
@@ -28,6 +29,7 @@ from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
     from otel_llmon.models.performing import Measure
+    from otel_llmon.models.rows import Rows
     from otel_llmon.models.watching import Told
     from otel_llmon.scores.drift import Limits
     from otel_llmon.scores.quality import Checks, Wanted
@@ -39,6 +41,8 @@ OF_PREDICTION, OF_CONFIDENCE = "@prediction", "@confidence"
 """Columns of a reference that are no features: what the model said, and how sure it was."""
 
 _monitors: weakref.WeakSet[ModelMonitor] = weakref.WeakSet()
+_left: Left[Rows] = Left()
+"""Rows of monitors that are gone."""
 
 
 class ModelMonitor:
@@ -84,6 +88,7 @@ class ModelMonitor:
         top: int = 20,
         baseline: Measure | None = None,
     ) -> None:
+        _hand_over_left()
         self._key = (_text("name", name), None if version is None else _text("version", version))
         self._refuse = partial(lanes.refuse, self._key)
         self.reference = watchers.reference_of(self._key, reference)
@@ -103,6 +108,8 @@ class ModelMonitor:
         self._truths = Truths(self._key, self._classes, most_waiting, performance, self._refuse)
         with cells.lock:
             _monitors.add(self)
+        if self._rows is not None:
+            weakref.finalize(self, _left.leave, self._rows, provider()).atexit = False
 
     @property
     def name(self) -> str:
@@ -287,7 +294,13 @@ def _text(what: str, given: Any) -> str:
     return values.text(given)
 
 
+def _hand_over_left() -> None:
+    for rows in _left.taken():
+        rows.flush()
+
+
 def _settle(*, last: bool) -> None:  # noqa: ARG001  # as of all settlers
+    _hand_over_left()
     for monitor in list(_monitors):
         monitor.flush()
 
@@ -305,6 +318,7 @@ lanes.waits.sources["monitors"] = _wait_readings
 
 
 def _after_fork() -> None:
+    _left.forget()
     for monitor in list(_monitors):
         monitor._after_fork()
 
