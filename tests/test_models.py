@@ -498,6 +498,23 @@ def test_labels_that_are_numbers_are_compared_as_numbers(recorder, kind, whole):
     assert Verdict.CONSTANT in after.report().drift.features["@prediction"].verdicts
 
 
+@pytest.mark.parametrize("features", [None, 5])
+def test_what_a_model_says_is_watched_without_features(recorder, features):
+    """Where the reference knows nothing else; of one that has features a row without them says nothing."""
+    random = np.random.default_rng(3)
+    said = {"@prediction": random.choice(["yes", "no"], 3000), "@confidence": random.uniform(0.5, 1, 3000)}
+    alone = ModelMonitor("churn", "1", Reference.fit(said), window=300)
+    other = ModelMonitor("churn", "2", Reference.fit({"age": random.normal(size=3000), **said}), window=300)
+    for monitor in (alone, other):
+        for _ in range(100):
+            monitor.log(features, "yes", 0.6)
+        monitor.log_batch(features, ["yes"] * 200, [0.6] * 200)
+    drift = alone.report().drift
+    assert drift.rows == 300
+    assert {name for name, found in drift.features.items() if found.changed} == {"@prediction", "@confidence"}
+    assert other.report().drift is None
+
+
 def test_a_label_that_is_no_number_is_of_the_wrong_type_where_they_were_numbers(recorder):
     """It is not what the model said then."""
     known = Reference.fit({"age": np.arange(300.0), "@prediction": np.arange(300) % 2})

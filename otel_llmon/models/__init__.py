@@ -63,8 +63,8 @@ class ModelMonitor:
     """
 
     __slots__ = (
-        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_said", "_truths",
-        "drift", "quality", "reference",
+        "__weakref__", "_classes", "_key", "_names", "_nothing", "_own", "_records", "_refuse", "_rows", "_said",
+        "_truths", "drift", "quality", "reference",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # as many as there are choices
@@ -99,6 +99,8 @@ class ModelMonitor:
         known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
+        self._nothing: Mapping[Any, Any] | None = {} if self._own and not self._names else None
+        """The features of a prediction that has none: where the reference has some, nothing is known of that row."""
         numbers = self.reference is not None and OF_PREDICTION in self.reference.numeric
         self._said = number_of if numbers else attrgetter("sent")
         self.drift = watchers.drift_of(self._key, self.reference, window, limits, weights, top)
@@ -159,7 +161,8 @@ class ModelMonitor:
             self._truths.wait(one, self._classes.kept(prediction, found))
         if features is not None and type(features) is not dict:
             features = parts.named(features, self._names, self._refuse)
-        surprise = None if features is None else self._look(features, found, facts["confidence"])
+        watched = self._nothing if features is None else features
+        surprise = None if watched is None else self._look(watched, found, facts["confidence"])
         if self._records.chosen(one):
             self._records.send(PREDICTION, facts, features, metadata)
         if surprise is not None:

@@ -127,21 +127,33 @@ def _watched(
 ) -> tuple[Mapping[str, Column] | None, list[tuple[int, Surprise]]]:
     """Hand the features on; return them as columns, where records need these, and what is surprising."""
     rows, size = monitor._rows, len(batch.found)
-    if features is None or (rows is None and monitor._records.privacy.silent):
+    if features is None:
+        return None, _alone(monitor, batch)
+    if rows is None and monitor._records.privacy.silent:
         return None, []
     if rows is not None and rows.plain and not monitor._own and monitor._records.privacy.silent:
         matrix = _matrix(features, (size, len(monitor._names)))
         if matrix is not None:
             return None, rows.add_matrix(matrix)
     table = _table(monitor, features, size)
-    if table is None or rows is None:
+    if table is None:
+        return None, _alone(monitor, batch)
+    if rows is None:
         return table, []
-    if not monitor._own:
-        return table, rows.add_table(table)
+    return table, rows.add_table({**table, **_own(monitor, batch)} if monitor._own else table)
+
+
+def _alone(monitor: ModelMonitor, batch: Batch) -> list[tuple[int, Surprise]]:
+    """Hand on what the model said of rows without features, where the reference knows nothing else."""
+    rows = monitor._rows
+    return [] if rows is None or monitor._nothing is None else rows.add_table(_own(monitor, batch))
+
+
+def _own(monitor: ModelMonitor, batch: Batch) -> dict[str, Column]:
+    """Return what the model said itself, and how sure it was, as far as the reference knows that."""
     pairs = zip(batch.found, batch.confidences or repeat(None), strict=False)
     own = [monitor._of_own(found, confidence) for found, confidence in pairs]
-    added = {name: [row[name] for row in own] for name in monitor._own}
-    return table, rows.add_table({**table, **columns.read(added)})
+    return columns.read({name: [row[name] for row in own] for name in monitor._own})
 
 
 def _matrix(features: Any, shape: tuple[int, int]) -> Floats | None:
