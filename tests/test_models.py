@@ -13,7 +13,7 @@ import pytest
 from otel_llmon import ModelMonitor, Reference, phase
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.scores.drift import Verdict
-from otel_llmon.scores.performance import Share
+from otel_llmon.scores.performance import Mean, Share
 from otel_llmon.semconv import attributes as key
 
 MODEL = {key.MODEL: "churn", key.MODEL_VERSION: "1"}
@@ -513,6 +513,16 @@ def test_what_a_model_says_is_watched_without_features(recorder, features):
     assert drift.rows == 300
     assert {name for name, found in drift.features.items() if found.changed} == {"@prediction", "@confidence"}
     assert other.report().drift is None
+
+
+@pytest.mark.parametrize(("said", "baseline"), [(1.5, Share(930, 1000)), ("yes", Mean(0.5, 0.1, 1000))])
+def test_a_baseline_of_another_task_is_compared_with_nothing(recorder, reference, caplog, said, baseline):
+    """A share of right answers is no error of numbers; it is told once."""
+    monitor = ModelMonitor("churn", "1", reference, window=10, baseline=baseline)
+    for _ in range(30):
+        monitor.log(None, said, truth=said)
+    assert "llmon.drift.score" not in recorder.points()
+    assert caplog.text.count(f"baseline is a {type(baseline).__name__}") == 1
 
 
 def test_a_label_that_is_no_number_is_of_the_wrong_type_where_they_were_numbers(recorder):
