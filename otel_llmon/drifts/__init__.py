@@ -77,6 +77,7 @@ class DriftWatch:
     ) -> None:
         _see_to_left()
         self.reference = given.reference(reference)
+        self._names = [feature.name for feature in self.reference.features]
         given.whole(window=window, top=top)
         _check(self.reference, limits, weights or {})
         self.model, self.version = given.named(values.text(model)), values.text(version)
@@ -120,7 +121,7 @@ class DriftWatch:
         if not state.level:
             return
         try:
-            found = columns.read(table)
+            found = columns.read(table, names=self._names)
             self._add(found, columns.rows_of(found))
         except Exception as exc:
             self._refuse(exc)

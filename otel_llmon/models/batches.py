@@ -165,7 +165,7 @@ def _matrix(features: Any, shape: tuple[int, int]) -> Floats | None:
 def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column] | None:
     """Return features as columns, those without names under those of the reference."""
     try:
-        found = columns.read(features)
+        found = columns.read(features, names=monitor._names)
     except ColumnsError as exc:
         monitor._refuse("features", str(exc))
         return None
@@ -173,9 +173,6 @@ def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column]
     if size != rows:
         monitor._refuse("features", f"found {size} rows, expected {rows}, as of the predictions")
         return None
-    names = monitor._names
-    if names and not hasattr(features, "keys") and list(found) == [str(place) for place in range(len(names))]:
-        return dict(zip(names, found.values(), strict=True))
     return found
 
 
