@@ -415,6 +415,11 @@ def test_categories_leave_that_the_reference_knows(recorder, reference):
         {"hash_features": [["a"]]},
         {"baseline": True},
         {"limits": Limits(), "reference": None},
+        {"window": 0, "reference": None},
+        {"window": 1.5, "reference": None},
+        {"top": -1, "reference": None},
+        {"sample_rate": "0.1"},
+        {"sample_rate": True},
         {"weights": {"age": 1}, "reference": None},
     ],
 )
@@ -422,6 +427,13 @@ def test_options_that_cannot_be_meant_are_refused(reference, wrong):
     """Where they are said, with what was found and expected."""
     with pytest.raises(LlmonError, match=f"^{next(iter(wrong))}.*expected"):
         ModelMonitor(**{"name": "churn", "reference": reference, **wrong})
+
+
+@pytest.mark.parametrize("rate", [np.float64(0), np.float32(0), np.int64(0)])
+def test_a_rate_may_be_a_number_of_numpy_s(recorder, rate):
+    """As out of a configuration that was worked out."""
+    ModelMonitor("churn", sample_rate=rate, window=np.int64(10)).log(None, "yes")
+    assert recorder.logs() == []
 
 
 def test_what_watches_nothing_is_refused(monitor):

@@ -25,6 +25,7 @@ from otel_llmon.models.classes import NOTHING, Classes, Found, number_of
 from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
 from otel_llmon.models.reports import ModelReport
 from otel_llmon.models.truths import Truths
+from otel_llmon.scores import given
 from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class ModelMonitor:
         _hand_over_left()
         self._key = (_text("name", name), None if version is None else _text("version", version))
         self._refuse = partial(lanes.refuse, self._key)
+        given.whole(window=window, top=top)
         self.reference = watchers.reference_of(self._key, reference)
         self._classes = Classes(task, most_classes, classes)
         privacy = Privacy(send_features, hash_features, hash_key, self.reference)
