@@ -20,7 +20,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.errors import LlmonError
 from otel_llmon.events import errors, event, note
 from otel_llmon.metering import Reading, cells
-from otel_llmon.metering.leaving import Left, provider
+from otel_llmon.metering.leaving import Left, twin
 from otel_llmon.metering.values import text
 from otel_llmon.scores import given
 from otel_llmon.scores.columns import ColumnsError, Floats
@@ -90,16 +90,11 @@ class QualityWatch:
         self._series: dict[Place, Place] = {}
         self._open = Counts()
         self._grid = Grid(self.checks)
-        self._provider = provider()
         self._lock = threading.RLock()
         _make_room()
+        _left.hold(self, twin(self))
         with cells.lock:
             _watches.add(self)
-
-    def __del__(self, leave: Callable[[QualityWatch, Any], None] = _left.leave) -> None:
-        """Have judged what was counted, once: whoever let go of it does not wait for that."""
-        if "_lock" in vars(self) and self._open.tables:
-            leave(self, self._provider)
 
     def add(self, table: Any) -> None:
         """Look at some rows; what is no table is counted as that.

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from otel_llmon.drifts.telling import Shown
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
-from otel_llmon.metering.leaving import Left, provider
+from otel_llmon.metering.leaving import Left, emptied, twin
 from otel_llmon.scores import columns, given
 from otel_llmon.scores.columns import Floats
 from otel_llmon.scores.dense import Tally
@@ -49,7 +49,7 @@ clock = time.monotonic
 _COUNTED = frozenset((*bins.COUNTS, *bins.CONSTANTS))
 _watches: list[weakref.ref[DriftWatch]] = []
 _left: Left[DriftWatch] = Left()
-_unjudged: Left[DriftWatch] = Left()
+_unjudged: deque[DriftWatch] = deque()
 _taking = threading.RLock()
 
 TOLD, MOST_TOLD = 120.0, 16
@@ -85,19 +85,14 @@ class DriftWatch:
         self.of = tuple(self.facts.values())
         self.window, self.limits, self.weights, self.top = int(window), limits, dict(weights or {}), int(top)
         self._renew()
+        _left.hold(self, twin(self))
         _register(self)
-
-    def __del__(self, leave: Callable[[DriftWatch, Any], None] = _left.leave) -> None:
-        """Have told what was counted, once: whoever let go of it does not wait for that."""
-        if "_report" in vars(self) and self._counted():
-            leave(self, self._provider)
 
     def _counted(self) -> bool:
         return bool(self._open.rows or self._before.rows or self._filled or self._waiting or self._report.said)
 
     def _renew(self) -> None:
         """Begin with nothing: in a forked child what was counted so far is its parent's."""
-        self._provider = provider()
         self._lock, self._judging = threading.RLock(), threading.RLock()
         self._open, self._before = Profile(self.reference), Profile(self.reference)
         self._nothing = self._handed = Tally.of(self._open)
@@ -298,22 +293,22 @@ def _take_in() -> None:
     """Take in what watches that are gone have counted; a collection may do that, and waits for who does."""
     with _taking:
         for watch in _left.taken():
-            with cells.lock:  # where it was no cycle that went, references to it are still good
-                _watches[:] = [each for each in _watches if each() is not watch]
+            if not watch._counted():
+                continue
             watch.hand_over()
-            bins.keep(watch._ledger, watch._nothing)
+            bins.keep(watch._ledger)
             gone = _gone()
             gone.pop(watch.of, None)
             gone[watch.of] = clock() + TOLD, watch
             for oldest in list(gone)[:-MOST_TOLD]:
                 gone.pop(oldest, None)
-            _unjudged.leave(watch, watch._provider)
+            _unjudged.append(watch)
 
 
 def _see_to_left() -> None:
     """Bring to an end what watches that are gone have begun."""
     _take_in()
-    for watch in _unjudged.taken():
+    for watch in emptied(_unjudged):
         watch.judge()
 
 
@@ -398,7 +393,7 @@ def _after_fork() -> None:
     global _taking  # noqa: PLW0603  # a child has one of its own
     _taking = threading.RLock()
     _left.forget()
-    _unjudged.forget()
+    _unjudged.clear()
     bins.forget()
     for watch in _living():
         watch._renew()

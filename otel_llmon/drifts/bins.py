@@ -44,7 +44,6 @@ class Ledger:
         self, reference: Reference, facts: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.reference, self.series = reference.hash, dense(reference)
-        self.where = (reference.hash, *facts.values())
         self._lock = threading.Lock()
         self._tally = Tally.of(Profile(reference))
         self._clock, self._born = clock, clock()
@@ -109,12 +108,8 @@ def ledger(reference: Reference, facts: Mapping[str, str]) -> Ledger:
     return found
 
 
-def keep(ledger: Ledger, nothing: Tally) -> None:
-    """Have a ledger told whose watch is gone, or added to one that was begun since: in a cycle it went before that."""
-    now = _ledgers.setdefault(ledger.where, ledger)
-    if now is not ledger:
-        now.grow(ledger._tally, nothing)
-        return
+def keep(ledger: Ledger) -> None:
+    """Have a ledger told whose watch is gone."""
     kept = _kept()
     kept.pop(id(ledger), None)
     kept[id(ledger)] = ledger

@@ -1,7 +1,12 @@
-"""What was let go of before all of it was told."""
+"""What was let go of before all of it was told.
+
+Nothing of ours runs where Python lets go of something, as in `instrumentors/held.py` and for its reasons: a weak
+reference puts itself into a queue, and whoever comes next sees to what it stood for.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
@@ -12,34 +17,46 @@ T = TypeVar("T")
 
 
 class Left(Generic[T]):
-    """Things that nobody holds any more, until somebody has time for them.
+    """What things have still to tell when nobody holds them any more.
 
-    A finalizer may run anywhere, whatever is locked there, so it does nothing but leave them here. What was made for
-    another provider than the one that is global now is nobody's business any more.
+    What was made for another provider than the one that is global now is nobody's business any more.
     """
 
     def __init__(self) -> None:
-        self._left: deque[tuple[T, Any]] = deque()
+        self._dropped: deque[weakref.ref[Any]] = deque()
+        self._held: dict[int, tuple[weakref.ref[Any], T, Any]] = {}
 
-    def leave(self, one: T, provider: Any) -> None:
-        """Let somebody else see to this, which was made for a provider, or before there was one."""
-        self._left.append((one, provider))
+    def hold(self, thing: Any, rest: T) -> None:
+        """Keep what a thing may leave, which must not hold the thing."""
+        dropped = self._dropped
+        found = weakref.ref(thing, dropped.append)
+        self._held[id(found)] = found, rest, api._METER_PROVIDER
 
     def taken(self) -> Iterator[T]:
         """Yield what was left; whoever takes it sees to it."""
-        while self._left:
-            try:
-                one, provider = self._left.popleft()
-            except IndexError:  # another thread was quicker
-                return
+        for found in emptied(self._dropped):
+            _, rest, provider = self._held.pop(id(found))
             if provider in (None, api._METER_PROVIDER):
-                yield one
+                yield rest
 
     def forget(self) -> None:
-        """See to nothing, as a forked child does."""
-        self._left.clear()
+        """See to nothing that was dropped so far, as a forked child does."""
+        for found in emptied(self._dropped):
+            self._held.pop(id(found), None)
 
 
-def provider() -> Any:
-    """Return the provider that is global now; None before there is one."""
-    return api._METER_PROVIDER
+def emptied(queue: deque[T]) -> Iterator[T]:
+    """Yield what is in a queue, which several threads may empty at once."""
+    while queue:
+        try:
+            found = queue.popleft()
+        except IndexError:  # another thread was faster
+            return
+        yield found
+
+
+def twin(thing: T) -> T:
+    """Return another object of the same state: whoever holds it holds that, and not the thing."""
+    made = object.__new__(type(thing))
+    made.__dict__ = thing.__dict__
+    return made

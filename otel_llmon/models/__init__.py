@@ -19,7 +19,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
-from otel_llmon.metering.leaving import Left, provider
+from otel_llmon.metering.leaving import Left
 from otel_llmon.models import lanes, parts, watchers
 from otel_llmon.models.classes import NOTHING, Classes, Found, number_of
 from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
@@ -113,7 +113,7 @@ class ModelMonitor:
         with cells.lock:
             _monitors.add(self)
         if self._rows is not None:
-            weakref.finalize(self, _left.leave, self._rows, provider()).atexit = False
+            _left.hold(self, self._rows)
 
     @property
     def name(self) -> str:
