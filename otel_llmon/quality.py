@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -19,6 +20,7 @@ from otel_llmon import metering, telemetry
 from otel_llmon.errors import LlmonError
 from otel_llmon.events import errors, event, note
 from otel_llmon.metering import Reading, cells
+from otel_llmon.metering.leaving import Left, twin
 from otel_llmon.metering.values import text
 from otel_llmon.scores import given
 from otel_llmon.scores.columns import ColumnsError, Floats
@@ -44,8 +46,11 @@ _violations = metering.Counter(rows.QUALITY_VIOLATIONS)
 _score = metering.Gauge(rows.QUALITY_SCORE)
 _healthy = metering.Gauge(rows.QUALITY_HEALTHY)
 _watches: weakref.WeakSet[QualityWatch] = weakref.WeakSet()
+_left: Left[QualityWatch] = Left()
 _untold: set[QualityWatch] = set()
 """Watches with rows that the next collection has to count; until then they are held here."""
+MOST_UNTOLD = 32
+"""Such watches; whoever makes one more counts them all."""
 
 
 class QualityWatch:
@@ -86,6 +91,8 @@ class QualityWatch:
         self._open = Counts()
         self._grid = Grid(self.checks)
         self._lock = threading.RLock()
+        _make_room()
+        _left.hold(self, twin(self))
         with cells.lock:
             _watches.add(self)
 
@@ -298,14 +305,23 @@ _last_batch.sources["quality"] = _gathered
 
 
 def _settle(*, last: bool) -> None:
-    for watch in _living() if last else ():
+    for watch in [*_left.taken(), *(_living() if last else ())]:
         watch._settle()
 
 
 telemetry.settlers.append(_settle)
+metering.before_collection.append(partial(_settle, last=False))
+
+
+def _make_room() -> None:
+    """See to watches that are gone: there may be one for each request."""
+    if len(_untold) > MOST_UNTOLD:
+        _gathered()
+    _settle(last=False)
 
 
 def _after_fork() -> None:
+    _left.forget()
     _untold.clear()
     for watch in _living():
         watch._after_fork()

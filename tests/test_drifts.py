@@ -92,6 +92,18 @@ def test_the_ks_gauge_is_scipys_on_the_same_rows(whole, rng):
     assert by(points["llmon.drift.p_value"], "method")[("ks",)] == pytest.approx(expected.pvalue, rel=0.01)
 
 
+def test_a_matrix_has_the_features_of_the_reference(whole, rng, reference):
+    """In their order, of whatever kinds; lists of lists too. One of another width has none of them."""
+    found = table(rng, 300)
+    rows = [list(row) for row in zip(*(found[feature.name] for feature in reference.features), strict=True)]
+    for matrix in (rows, np.array(rows, dtype=object)):
+        watch = DriftWatch(reference, "m", window=300)
+        watch.add(matrix)
+        assert watch.last == compare(Profile.of(found, reference))
+    watch.add([row[:2] for row in rows])
+    assert Verdict.ABSENT in watch.last.features["city"].verdicts
+
+
 def test_windows_are_judged_on_the_beat(whole, rng, reference):
     """Nobody has to ask: what is full is compared by the observers' thread, and before the last flush."""
     watch = DriftWatch(reference, "m", window=500)

@@ -13,7 +13,7 @@ import pytest
 from otel_llmon import ModelMonitor, Reference, phase
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.scores.drift import Verdict
-from otel_llmon.scores.performance import Share
+from otel_llmon.scores.performance import Mean, Share
 from otel_llmon.semconv import attributes as key
 
 MODEL = {key.MODEL: "churn", key.MODEL_VERSION: "1"}
@@ -184,6 +184,39 @@ def test_classes_past_the_first_are_one(recorder):
     assert series(recorder, "llmon.predictions.labeled", key.PREDICTED, key.ACTUAL)["other", "other"] == 2
     assert [record["prediction"] for record in told(recorder)] == ["a", "b", "c", "d", "a"]
     assert told(recorder)[2]["correct"] is True
+
+
+def test_accuracy_is_exact_however_many_classes_there_are(recorder):
+    """Of two that are `other` the pair says whether both were the same; the means are of classes with names."""
+    monitor = ModelMonitor("imagenet", "1", most_classes=2)
+    for said, true in (("a", "a"), ("b", "a"), ("c", "c"), ("c", "d"), ("e", "d"), ("d", "b"), ("b", "c")):
+        monitor.log(None, said, truth=true)
+    report = monitor.report()
+    labeled = series(recorder, "llmon.predictions.labeled", key.PREDICTED, key.ACTUAL)
+    assert (labeled["other", "other"], labeled["other", "another other"]) == (1, 2)
+    assert report.accuracy == sum(number for (said, true), number in labeled.items() if said == true) / 7 == 2 / 7
+    assert report.scores.classes.keys() == {"a", "b"}
+    assert report.recall == pytest.approx((1 / 2 + 0) / 2)
+    assert report.precision == pytest.approx((1 + 0) / 2)
+
+
+def test_a_class_may_be_called_other(recorder):
+    """Then it has scores like any other."""
+    monitor = ModelMonitor("churn", "1", classes=["spam", "other"])
+    for said, true in (("other", "other"), ("spam", "other")):
+        monitor.log(None, said, truth=true)
+    report = monitor.report()
+    assert report.accuracy == 0.5
+    assert report.scores.classes["other"].recall == 0.5
+
+
+def test_classes_without_names_have_no_means(recorder):
+    """They have an accuracy."""
+    monitor = ModelMonitor("imagenet", "1", most_classes=1)
+    monitor.log(None, "a")
+    monitor.log(None, "b", truth="b")
+    report = monitor.report()
+    assert (report.accuracy, report.precision, report.recall, report.f1) == (1, None, None, None)
 
 
 def test_classes_may_be_named(recorder):
@@ -441,6 +474,63 @@ def test_what_a_model_says_drifts_as_a_column_of_its_own(recorder):
     assert drift.features["age"].verdict is Verdict.STABLE
     scores = recorder.points()["llmon.drift.score"]
     assert {"@prediction"} <= {point.attributes[key.FEATURE] for point in scores}
+
+
+@pytest.mark.parametrize(
+    "kind", [int, bool, np.int64, np.bool_, float, lambda label: str(label).lower(), lambda label: np.array([label])]
+)
+@pytest.mark.parametrize("whole", [int, bool])
+def test_labels_that_are_numbers_are_compared_as_numbers(recorder, kind, whole):
+    """As scikit-learn's predict() has them, in the reference and in service; those that change are told."""
+    random = np.random.default_rng(3)
+    table = {"age": random.normal(size=3000), "@prediction": random.integers(0, 2, 3000).astype(whole)}
+    known = Reference.fit(table)
+    before, after = ModelMonitor("churn", "1", known, window=300), ModelMonitor("churn", "2", known, window=300)
+    said = [kind(whole(label)) for label in random.integers(0, 2, 300)]
+    for label in said[:150]:
+        before.log({"age": random.normal()}, label)
+    before.log_batch({"age": random.normal(size=150)}, said[150:])
+    after.log_batch({"age": random.normal(size=300)}, [kind(whole(1))] * 300)
+    found = before.report()
+    assert found.drift.rows == 300
+    assert found.drift.changed is False
+    assert found.quality.violations == ()
+    assert Verdict.CONSTANT in after.report().drift.features["@prediction"].verdicts
+
+
+@pytest.mark.parametrize("features", [None, 5])
+def test_what_a_model_says_is_watched_without_features(recorder, features):
+    """Where the reference knows nothing else; of one that has features a row without them says nothing."""
+    random = np.random.default_rng(3)
+    said = {"@prediction": random.choice(["yes", "no"], 3000), "@confidence": random.uniform(0.5, 1, 3000)}
+    alone = ModelMonitor("churn", "1", Reference.fit(said), window=300)
+    other = ModelMonitor("churn", "2", Reference.fit({"age": random.normal(size=3000), **said}), window=300)
+    for monitor in (alone, other):
+        for _ in range(100):
+            monitor.log(features, "yes", 0.6)
+        monitor.log_batch(features, ["yes"] * 200, [0.6] * 200)
+    drift = alone.report().drift
+    assert drift.rows == 300
+    assert {name for name, found in drift.features.items() if found.changed} == {"@prediction", "@confidence"}
+    assert other.report().drift is None
+
+
+@pytest.mark.parametrize(("said", "baseline"), [(1.5, Share(930, 1000)), ("yes", Mean(0.5, 0.1, 1000))])
+def test_a_baseline_of_another_task_is_compared_with_nothing(recorder, reference, caplog, said, baseline):
+    """A share of right answers is no error of numbers; it is told once."""
+    monitor = ModelMonitor("churn", "1", reference, window=10, baseline=baseline)
+    for _ in range(30):
+        monitor.log(None, said, truth=said)
+    assert "llmon.drift.score" not in recorder.points()
+    assert caplog.text.count(f"baseline is a {type(baseline).__name__}") == 1
+
+
+def test_a_label_that_is_no_number_is_of_the_wrong_type_where_they_were_numbers(recorder):
+    """It is not what the model said then."""
+    known = Reference.fit({"age": np.arange(300.0), "@prediction": np.arange(300) % 2})
+    monitor = ModelMonitor("churn", "1", known, window=100)
+    monitor.log_batch({"age": np.arange(100.0)}, ["yes"] * 100)
+    assert Verdict.WRONG_TYPE in monitor.report().drift.features["@prediction"].verdicts
 
 
 def test_a_model_that_got_worse_is_performance_drift(recorder, reference):

@@ -10,8 +10,9 @@ import pytest
 
 from otel_llmon import ModelMonitor, Reference
 from otel_llmon.adapters.predictions import Prediction, prediction
+from otel_llmon.drifts import DriftWatch
 from otel_llmon.errors import LlmonError
-from otel_llmon.scores.drift import Limits
+from otel_llmon.scores.drift import Limits, Verdict
 from otel_llmon.scores.quality import finite, missing
 
 SECRET = "SECRET"
@@ -414,6 +415,11 @@ def test_categories_leave_that_the_reference_knows(recorder, reference):
         {"hash_features": [["a"]]},
         {"baseline": True},
         {"limits": Limits(), "reference": None},
+        {"window": 0, "reference": None},
+        {"window": 1.5, "reference": None},
+        {"top": -1, "reference": None},
+        {"sample_rate": "0.1"},
+        {"sample_rate": True},
         {"weights": {"age": 1}, "reference": None},
     ],
 )
@@ -421,6 +427,13 @@ def test_options_that_cannot_be_meant_are_refused(reference, wrong):
     """Where they are said, with what was found and expected."""
     with pytest.raises(LlmonError, match=f"^{next(iter(wrong))}.*expected"):
         ModelMonitor(**{"name": "churn", "reference": reference, **wrong})
+
+
+@pytest.mark.parametrize("rate", [np.float64(0), np.float32(0), np.int64(0)])
+def test_a_rate_may_be_a_number_of_numpy_s(recorder, rate):
+    """As out of a configuration that was worked out."""
+    ModelMonitor("churn", sample_rate=rate, window=np.int64(10)).log(None, "yes")
+    assert recorder.logs() == []
 
 
 def test_what_watches_nothing_is_refused(monitor):
@@ -455,3 +468,147 @@ def test_the_report_calls_things_by_their_names(recorder, monitor):
     assert report.recall == pytest.approx((1 + 1 / 2) / 2)
     assert report.f1 == pytest.approx((0.8 + 2 / 3) / 2)
     assert report.scores.classes["a"].precision == pytest.approx(2 / 3)
+
+
+# arrays and lists that belong to somebody else
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    """A number and a vector as they were when all was well."""
+    random = np.random.default_rng(2)
+    return Reference.fit({"x": random.normal(size=1000), "e": random.normal(size=(1000, 4))})
+
+
+def refilled(how, random):
+    """Rows of one array or list that is filled again for each, and batches of views of such a matrix."""
+    one, rows, words = np.empty(4), np.empty((50, 4)), [0.0] * 4
+    for _ in range(4 if how == "batch" else 200):
+        one[:], rows[:] = random.normal(size=4), random.normal(size=rows.shape)
+        words[:] = one.tolist()
+        yield {"array": one, "list": words, "batch": list(rows)}[how]
+
+
+@pytest.mark.parametrize("how", ["array", "list", "batch"])
+def test_what_is_filled_again_counts_as_it_was(recorder, embedded, how):
+    """Rows wait for each other, and their owner does not wait for them."""
+    random = np.random.default_rng(3)
+    monitor = ModelMonitor("m", how, embedded, window=200)
+    for vector in refilled(how, random):
+        if how == "batch":
+            monitor.log_batch({"x": random.normal(size=50), "e": vector}, ["yes"] * 50)
+        else:
+            monitor.log({"x": random.normal(), "e": vector}, "yes")
+    drift = monitor.report().drift
+    assert drift.rows == 200
+    assert drift.changed is False
+
+
+class Tensor:
+    """What torch does: it lists its values, and NumPy gets none that lie on a device or have gradients."""
+
+    def __init__(self, values, error):
+        self._values, self._error = np.asarray(values), error
+
+    shape = property(lambda self: self._values.shape)
+    ndim = property(lambda self: self._values.ndim)
+
+    def __len__(self):
+        return len(self._values)
+
+    def __getitem__(self, place):
+        return Tensor(self._values[place], self._error)
+
+    def __float__(self):
+        return float(self._values)
+
+    def item(self):
+        """Return the one number."""
+        return self._values.item()
+
+    def tolist(self):
+        """Return the numbers."""
+        return self._values.tolist()
+
+    def __array__(self, dtype=None, copy=None):
+        raise self._error("on a device, or with gradients")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError], ids=["gradients", "device"])
+def test_tensors_are_taken_wherever_they_lie(recorder, embedded, error):
+    """As a value, as a column, as a matrix, and among arrays."""
+    random = np.random.default_rng(3)
+    monitor = ModelMonitor("m", error.__name__, embedded, window=200)
+    for place in range(100):
+        vector = random.normal(size=4)
+        features = {"x": Tensor(random.normal(), error), "e": Tensor(vector, error) if place % 2 else vector}
+        monitor.log(features, Tensor(1, error), proba=Tensor([0.2, 0.8], error))
+    x, e = random.normal(size=100), random.normal(size=(100, 4))
+    monitor.log_batch({"x": Tensor(x, error), "e": Tensor(e, error)}, Tensor(np.ones(100), error))
+    report = monitor.report()
+    assert report.drift.rows == 200
+    assert report.drift.changed is False
+    assert report.violations == {}
+    plain = Reference.fit({"a": random.normal(size=1000), "b": random.normal(size=1000)})
+    monitor = ModelMonitor("plain", error.__name__, plain, window=100)
+    monitor.log_batch(Tensor(random.normal(size=(100, 2)), error), ["yes"] * 100)
+    assert monitor.report().drift.changed is False
+
+
+class Unread:
+    """A value that nobody can read: not computed yet, of another unit, ..."""
+
+    def _raise(self, *_, **__):
+        raise RuntimeError(SECRET)
+
+    __array__ = __str__ = __repr__ = __float__ = __len__ = __iter__ = _raise
+
+
+class NoNumber(float):
+    """A number that says that it is none."""
+
+    def __float__(self):
+        raise ValueError(SECRET)
+
+
+@pytest.mark.parametrize("bad", [Unread(), NoNumber(1)], ids=["unread", "number"])
+@pytest.mark.parametrize("column", ["number", "category", "text", "vector"])
+def test_a_value_that_raises_costs_no_other_row(recorder, column, bad, caplog):
+    """It is of the wrong type; all rows of its block are counted."""
+    random = np.random.default_rng(4)
+    columns = {
+        "number": random.normal(size=300),
+        "category": random.choice(["a", "b"], 300),
+        "text": [f"{random.random()} was said {random.random()} times" for _ in range(300)],
+        "vector": random.normal(size=(300, 3)),
+    }
+    known = Reference.fit({"x": random.normal(size=300), column: columns[column]})
+    for batch in (False, True):
+        monitor = ModelMonitor("m", str(batch), known, window=100)
+        rows = [{"x": 0.1, column: columns[column][place] if place else bad} for place in range(100)]
+        if batch:
+            monitor.log_batch(rows, ["yes"] * 100)
+        else:
+            for row in rows:
+                monitor.log(row, "yes")
+        monitor.flush()
+        assert monitor.drift.last.rows == monitor.quality.report().rows == 100
+        assert monitor.drift.last.features["x"].rows == 100
+        assert monitor.report().violations == {}
+    assert SECRET not in caplog.text
+    assert "llmon.self.errors" not in recorder.points()
+
+
+@pytest.mark.parametrize("column", ["category", "text", "vector"])
+def test_a_watch_of_its_own_counts_around_a_value_that_raises(recorder, column):
+    """In DriftWatch.add as in log()."""
+    values = {
+        "category": ["a", "b"] * 50,
+        "text": [f"note {n} of many" for n in range(100)],
+        "vector": [[1.0, n] for n in range(100)],
+    }
+    known = Reference.fit({"x": np.arange(100.0), column: values[column]})
+    watch = DriftWatch(known, "m", window=100)
+    watch.add({"x": np.arange(100.0), column: [Unread(), *values[column][1:]]})
+    assert watch.last.rows == 100
+    assert Verdict.WRONG_TYPE in watch.last.features[column].verdicts

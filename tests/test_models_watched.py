@@ -151,6 +151,7 @@ def test_a_request_of_fastapi_has_a_prediction(recorder, monitor):
     monitor.outcome(ids[0], "no")
     assert monitor.report().confusion == {("no", "no"): 1}
     assert client.post("/churn", json={}).status_code == 422
+    assert client.post("/churn", json={"age": "old"}).status_code == 422
     assert client.post("/churn", json={"age": 0}).status_code == 500
     points = recorder.points()["llmon.prediction.failures"]
     assert [(point.value, point.attributes[key.ERROR_TYPE]) for point in points] == [(1, "ZeroDivisionError")]

@@ -281,6 +281,20 @@ def test_the_rows_that_are_left_are_judged_at_the_end(recorder):
     assert points(recorder, "llmon.quality.healthy") == {(): 0}
 
 
+def test_who_lets_all_fail_is_not_warned(recorder):
+    """`missing(1)` says that it does not matter."""
+    watch = QualityWatch("m", checks={"a": missing(1), "b": missing(0.9)})
+    report = watch.check({"a": [None] * 40, "b": [None] * 20 + [1.0] * 20})
+    assert [(found.feature, found.kind) for found in report.warnings] == [("b", "missing")]
+
+
+def test_a_matrix_has_the_features_of_the_reference(recorder):
+    """In their order."""
+    report = QualityWatch("m", reference=REFERENCE).check(RNG.standard_normal((100, 2)))
+    assert report.violations == ()
+    assert report.types.keys() == {"a", "b"}
+
+
 def test_two_watches_of_one_model_add_up(recorder):
     """A model that was loaded anew counts on; the first one's numbers stay when it is gone."""
     for _ in range(2):

@@ -53,6 +53,7 @@ def prediction(monitor: ModelMonitor, header: str = HEADER) -> Callable[..., Asy
     _checked(monitor)
     _check_name(header)
     try:
+        from fastapi.exceptions import RequestValidationError
         from starlette.requests import Request
         from starlette.responses import Response
     except ImportError as exc:
@@ -63,6 +64,8 @@ def prediction(monitor: ModelMonitor, header: str = HEADER) -> Callable[..., Asy
         response.headers[ANSWER] = found.id
         try:
             yield found
+        except RequestValidationError:  # the client's mistake, though it has no status
+            raise
         except Exception as exc:
             if getattr(exc, "status_code", 500) >= 500 and state.level:
                 monitor._count_failure(error_type(exc))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from otel_llmon.drifts.telling import Shown
 from otel_llmon.errors import LlmonError, SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
+from otel_llmon.metering.leaving import Left, emptied, twin
 from otel_llmon.scores import columns, given
 from otel_llmon.scores.columns import Floats
 from otel_llmon.scores.dense import Tally
@@ -43,8 +45,15 @@ WAITING = 4
 """Full windows that wait for the beat; whoever fills one more compares the first."""
 
 BEAT = "drift"
+clock = time.monotonic
 _COUNTED = frozenset((*bins.COUNTS, *bins.CONSTANTS))
 _watches: list[weakref.ref[DriftWatch]] = []
+_left: Left[DriftWatch] = Left()
+_unjudged: deque[DriftWatch] = deque()
+_taking = threading.RLock()
+
+TOLD, MOST_TOLD = 120.0, 16
+"""Seconds for which the verdict of a watch that is gone is told, unless its model has another, and of how many."""
 
 
 class DriftWatch:
@@ -66,14 +75,21 @@ class DriftWatch:
         weights: Mapping[str, float] | None = None,
         top: int = 20,
     ) -> None:
+        _see_to_left()
         self.reference = given.reference(reference)
+        self._names = [feature.name for feature in self.reference.features]
         given.whole(window=window, top=top)
         _check(self.reference, limits, weights or {})
         self.model, self.version = given.named(values.text(model)), values.text(version)
         self.facts = {key.MODEL: self.model} | ({key.MODEL_VERSION: self.version} if version else {})
+        self.of = tuple(self.facts.values())
         self.window, self.limits, self.weights, self.top = int(window), limits, dict(weights or {}), int(top)
         self._renew()
+        _left.hold(self, twin(self))
         _register(self)
+
+    def _counted(self) -> bool:
+        return bool(self._open.rows or self._before.rows or self._filled or self._waiting or self._report.said)
 
     def _renew(self) -> None:
         """Begin with nothing: in a forked child what was counted so far is its parent's."""
@@ -100,7 +116,7 @@ class DriftWatch:
         if not state.level:
             return
         try:
-            found = columns.read(table)
+            found = columns.read(table, names=self._names)
             self._add(found, columns.rows_of(found))
         except Exception as exc:
             self._refuse(exc)
@@ -273,9 +289,56 @@ def _living() -> list[DriftWatch]:
     return [watch for each in list(_watches) if (watch := each()) is not None]
 
 
+def _take_in() -> None:
+    """Take in what watches that are gone have counted; a collection may do that, and waits for who does."""
+    with _taking:
+        for watch in _left.taken():
+            if not watch._counted():
+                continue
+            watch.hand_over()
+            bins.keep(watch._ledger)
+            gone = _gone()
+            gone.pop(watch.of, None)
+            gone[watch.of] = clock() + TOLD, watch
+            for oldest in list(gone)[:-MOST_TOLD]:
+                gone.pop(oldest, None)
+            _unjudged.append(watch)
+
+
+def _see_to_left() -> None:
+    """Bring to an end what watches that are gone have begun."""
+    _take_in()
+    for watch in emptied(_unjudged):
+        watch.judge()
+
+
+def _gone() -> dict[tuple[str, ...], tuple[float, DriftWatch]]:
+    """Return what is forgotten when all series are: with the provider, and in a forked child."""
+    return metering.instrument_of(rows.DRIFT_STATE, sourced=True).memo
+
+
+def _speaking() -> list[DriftWatch]:
+    """Return the watches whose verdicts are told: of a model that has none any more, the last one's for a while."""
+    _take_in()
+    living = _living()
+    models, now, gone = {watch.of for watch in living}, clock(), _gone()
+    for model, (until, _) in list(gone.items()):
+        if until < now or model in models:
+            gone.pop(model, None)
+    return [*(watch for _, watch in gone.values()), *living]
+
+
 def _judge() -> None:
+    _see_to_left()
     for watch in _living():
         watch.judge()
+
+
+def _settle(*, last: bool) -> None:  # noqa: ARG001  # as of all settlers
+    _see_to_left()
+
+
+telemetry.settlers.append(_settle)
 
 
 def _read(row: Metric) -> list[Reading]:
@@ -293,8 +356,9 @@ def _feed() -> Mapping[str, Sequence[Reading]]:
 
 def _all(wanted: Sequence[Metric]) -> Iterator[Reading]:
     """Yield what there is to tell, and more of a kind than is wanted where that comes along."""
-    watches = _living() if state.level else []
-    if not watches:
+    watches = _speaking() if state.level else []
+    ledgers = bins.ledgers() if state.level else []
+    if not watches and not ledgers:
         return
     _see_to_the_beat()
     if not _COUNTED.issuperset(wanted):
@@ -302,7 +366,6 @@ def _all(wanted: Sequence[Metric]) -> Iterator[Reading]:
     if not _COUNTED.isdisjoint(wanted):
         for watch in watches:
             watch.hand_over()
-    ledgers = bins.ledgers()
     for row in wanted:
         if row in bins.COUNTS:
             for ledger in ledgers:
@@ -327,6 +390,10 @@ metering.feeds.append(_feed)
 
 
 def _after_fork() -> None:
+    global _taking  # noqa: PLW0603  # a child has one of its own
+    _taking = threading.RLock()
+    _left.forget()
+    _unjudged.clear()
     bins.forget()
     for watch in _living():
         watch._renew()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from otel_llmon import metering
 from otel_llmon.metering import Reading, values
 from otel_llmon.scores import polynomials
 from otel_llmon.scores.dense import Dense, Sums, Tally, dense
@@ -93,6 +94,8 @@ class Ledger:
 
 
 _ledgers: weakref.WeakValueDictionary[tuple[str, ...], Ledger] = weakref.WeakValueDictionary()
+KEPT = 64
+"""Ledgers that are told though nobody writes into them any more: counters do not vanish with who counted."""
 
 
 def ledger(reference: Reference, facts: Mapping[str, str]) -> Ledger:
@@ -101,12 +104,28 @@ def ledger(reference: Reference, facts: Mapping[str, str]) -> Ledger:
     found = _ledgers.get(where)
     if found is None:
         _ledgers[where] = found = Ledger(reference, facts)
+    _kept().pop(id(found), None)
     return found
 
 
+def keep(ledger: Ledger) -> None:
+    """Have a ledger told whose watch is gone."""
+    kept = _kept()
+    kept.pop(id(ledger), None)
+    kept[id(ledger)] = ledger
+    for oldest in list(kept)[:-KEPT]:
+        kept.pop(oldest, None)
+
+
+def _kept() -> dict[int, Ledger]:
+    """Return what is forgotten when all series are: with the provider, and in a forked child."""
+    return metering.instrument_of(rows.BIN_ROWS, sourced=True).memo
+
+
 def ledgers() -> list[Ledger]:
-    """Return the ledgers that somebody writes into, in the order in which they were begun."""
-    return list(_ledgers.values())
+    """Return the ledgers in the order in which they were begun, those that nobody writes into any more last."""
+    kept = _kept()
+    return sorted(_ledgers.values(), key=lambda ledger: id(ledger) in kept)
 
 
 def forget() -> None:

@@ -78,6 +78,11 @@ class Report:
         self._change = change
         self._told = None
 
+    @property
+    def said(self) -> bool:
+        """Return whether there is a verdict, or a change of how the model performs."""
+        return self._drift is not None or self._change is not None
+
     def _enter(self, found: Mapping[str, str]) -> None:
         """Remember which state each feature is in, and was in before."""
         for name in [name for name in self._states if name not in found]:
@@ -149,7 +154,7 @@ def _age(created: str | None) -> float | None:
 
 def together(watches: Sequence[DriftWatch]) -> Iterator[Reading]:
     """Yield what all watches say: of several of one model the newest speaks."""
-    newest = {tuple(watch.facts.values()): watch for watch in watches}
+    newest = {watch.of: watch for watch in watches}
     for of, watch in newest.items():
-        hashes = {each.reference.hash for each in watches if tuple(each.facts.values()) == of}
+        hashes = {each.reference.hash for each in watches if each.of == of}
         yield from watch._report.readings(mixed=len(hashes) > 1)

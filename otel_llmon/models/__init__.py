@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -18,15 +19,18 @@ from otel_llmon import metering, telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.events import errors
 from otel_llmon.metering import Reading, cells, values
+from otel_llmon.metering.leaving import Left
 from otel_llmon.models import lanes, parts, watchers
-from otel_llmon.models.classes import NOTHING, Classes, Found
+from otel_llmon.models.classes import NOTHING, Classes, Found, number_of
 from otel_llmon.models.records import OUTCOME, PREDICTION, Privacy, Records
 from otel_llmon.models.reports import ModelReport
 from otel_llmon.models.truths import Truths
+from otel_llmon.scores import given
 from otel_llmon.telemetry import state
 
 if TYPE_CHECKING:
     from otel_llmon.models.performing import Measure
+    from otel_llmon.models.rows import Rows
     from otel_llmon.models.watching import Told
     from otel_llmon.scores.drift import Limits
     from otel_llmon.scores.quality import Checks, Wanted
@@ -38,6 +42,8 @@ OF_PREDICTION, OF_CONFIDENCE = "@prediction", "@confidence"
 """Columns of a reference that are no features: what the model said, and how sure it was."""
 
 _monitors: weakref.WeakSet[ModelMonitor] = weakref.WeakSet()
+_left: Left[Rows] = Left()
+"""Rows of monitors that are gone."""
 
 
 class ModelMonitor:
@@ -58,8 +64,8 @@ class ModelMonitor:
     """
 
     __slots__ = (
-        "__weakref__", "_classes", "_key", "_names", "_own", "_records", "_refuse", "_rows", "_truths", "drift",
-        "quality", "reference",
+        "__weakref__", "_classes", "_key", "_names", "_nothing", "_own", "_records", "_refuse", "_rows", "_said",
+        "_truths", "drift", "quality", "reference",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # as many as there are choices
@@ -83,8 +89,10 @@ class ModelMonitor:
         top: int = 20,
         baseline: Measure | None = None,
     ) -> None:
+        _hand_over_left()
         self._key = (_text("name", name), None if version is None else _text("version", version))
         self._refuse = partial(lanes.refuse, self._key)
+        given.whole(window=window, top=top)
         self.reference = watchers.reference_of(self._key, reference)
         self._classes = Classes(task, most_classes, classes)
         privacy = Privacy(send_features, hash_features, hash_key, self.reference)
@@ -93,6 +101,10 @@ class ModelMonitor:
         known = () if self.reference is None else tuple(feature.name for feature in self.reference.features)
         self._own = tuple(name for name in (OF_PREDICTION, OF_CONFIDENCE) if name in known)
         self._names = tuple(name for name in known if name not in self._own)
+        self._nothing: Mapping[Any, Any] | None = {} if self._own and not self._names else None
+        """The features of a prediction that has none: where the reference has some, nothing is known of that row."""
+        numbers = self.reference is not None and OF_PREDICTION in self.reference.numeric
+        self._said = number_of if numbers else attrgetter("sent")
         self.drift = watchers.drift_of(self._key, self.reference, window, limits, weights, top)
         self.quality = watchers.quality_of(self._key, self.reference, checks, window, top)
         self._rows = watchers.rows_of(self.reference, self.drift, self.quality, window)
@@ -100,6 +112,8 @@ class ModelMonitor:
         self._truths = Truths(self._key, self._classes, most_waiting, performance, self._refuse)
         with cells.lock:
             _monitors.add(self)
+        if self._rows is not None:
+            _left.hold(self, self._rows)
 
     @property
     def name(self) -> str:
@@ -149,7 +163,8 @@ class ModelMonitor:
             self._truths.wait(one, self._classes.kept(prediction, found))
         if features is not None and type(features) is not dict:
             features = parts.named(features, self._names, self._refuse)
-        surprise = None if features is None else self._look(features, found, facts["confidence"])
+        watched = self._nothing if features is None else features
+        surprise = None if watched is None else self._look(watched, found, facts["confidence"])
         if self._records.chosen(one):
             self._records.send(PREDICTION, facts, features, metadata)
         if surprise is not None:
@@ -242,7 +257,8 @@ class ModelMonitor:
         """Return the numbers of this model and version in this process, the same as are exported."""
         self.flush()
         drift = None if self.drift is None else self.drift.last
-        return lanes.report(self._key, len(self._truths), drift, self.quality and self.quality.report())
+        quality = self.quality and self.quality.report()
+        return lanes.report(self._key, len(self._truths), self._classes.unnamed, drift, quality)
 
     def flush(self) -> None:
         """Hand the rows that wait to those who watch them."""
@@ -261,7 +277,7 @@ class ModelMonitor:
         lanes.fail(self._key, error)
 
     def _of_own(self, found: Found, confidence: float | None) -> dict[str, Any]:
-        own = {OF_PREDICTION: found.sent, OF_CONFIDENCE: confidence}
+        own = {OF_PREDICTION: self._said(found), OF_CONFIDENCE: confidence}
         return {name: own[name] for name in self._own}
 
     def _after_fork(self) -> None:
@@ -283,7 +299,13 @@ def _text(what: str, given: Any) -> str:
     return values.text(given)
 
 
+def _hand_over_left() -> None:
+    for rows in _left.taken():
+        rows.flush()
+
+
 def _settle(*, last: bool) -> None:  # noqa: ARG001  # as of all settlers
+    _hand_over_left()
     for monitor in list(_monitors):
         monitor.flush()
 
@@ -301,6 +323,7 @@ lanes.waits.sources["monitors"] = _wait_readings
 
 
 def _after_fork() -> None:
+    _left.forget()
     for monitor in list(_monitors):
         monitor._after_fork()
 

@@ -127,21 +127,33 @@ def _watched(
 ) -> tuple[Mapping[str, Column] | None, list[tuple[int, Surprise]]]:
     """Hand the features on; return them as columns, where records need these, and what is surprising."""
     rows, size = monitor._rows, len(batch.found)
-    if features is None or (rows is None and monitor._records.privacy.silent):
+    if features is None:
+        return None, _alone(monitor, batch)
+    if rows is None and monitor._records.privacy.silent:
         return None, []
     if rows is not None and rows.plain and not monitor._own and monitor._records.privacy.silent:
         matrix = _matrix(features, (size, len(monitor._names)))
         if matrix is not None:
             return None, rows.add_matrix(matrix)
     table = _table(monitor, features, size)
-    if table is None or rows is None:
+    if table is None:
+        return None, _alone(monitor, batch)
+    if rows is None:
         return table, []
-    if not monitor._own:
-        return table, rows.add_table(table)
+    return table, rows.add_table({**table, **_own(monitor, batch)} if monitor._own else table)
+
+
+def _alone(monitor: ModelMonitor, batch: Batch) -> list[tuple[int, Surprise]]:
+    """Hand on what the model said of rows without features, where the reference knows nothing else."""
+    rows = monitor._rows
+    return [] if rows is None or monitor._nothing is None else rows.add_table(_own(monitor, batch))
+
+
+def _own(monitor: ModelMonitor, batch: Batch) -> dict[str, Column]:
+    """Return what the model said itself, and how sure it was, as far as the reference knows that."""
     pairs = zip(batch.found, batch.confidences or repeat(None), strict=False)
     own = [monitor._of_own(found, confidence) for found, confidence in pairs]
-    added = {name: [row[name] for row in own] for name in monitor._own}
-    return table, rows.add_table({**table, **columns.read(added)})
+    return columns.read({name: [row[name] for row in own] for name in monitor._own})
 
 
 def _matrix(features: Any, shape: tuple[int, int]) -> Floats | None:
@@ -153,7 +165,7 @@ def _matrix(features: Any, shape: tuple[int, int]) -> Floats | None:
 def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column] | None:
     """Return features as columns, those without names under those of the reference."""
     try:
-        found = columns.read(features)
+        found = columns.read(features, names=monitor._names)
     except ColumnsError as exc:
         monitor._refuse("features", str(exc))
         return None
@@ -161,9 +173,6 @@ def _table(monitor: ModelMonitor, features: Any, rows: int) -> dict[str, Column]
     if size != rows:
         monitor._refuse("features", f"found {size} rows, expected {rows}, as of the predictions")
         return None
-    names = monitor._names
-    if names and not hasattr(features, "keys") and list(found) == [str(place) for place in range(len(names))]:
-        return dict(zip(names, found.values(), strict=True))
     return found
 
 

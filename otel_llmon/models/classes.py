@@ -11,10 +11,14 @@ from otel_llmon.metering import values
 from otel_llmon.models.converting import single
 
 OTHER = "other"
+ANOTHER = "another other"
+"""The truth of an `other` that was taken for a different one: as a pair, equal names are right and no others are."""
 MOST = 40
 """Classes that a metric can tell apart: their pairs are its series."""
 LONGEST = 64
 """Characters of a class; what is longer, or has lines, is a text."""
+
+_TRUE = {"false": 0.0, "true": 1.0}
 
 CLASS, NUMBER = "classification", "regression"
 
@@ -86,6 +90,11 @@ class Classes:
         """Return the truth of a class, which may be a whole number written as a float."""
         return self._labelled(value)
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Return what stands for many classes, or for one that is called so."""
+        return (ANOTHER,) if OTHER in self._names else (OTHER, ANOTHER)
+
     def kept(self, value: Any, found: Found) -> Any:
         """Return what of a prediction waits for its truth: its value, or that it was a text."""
         if found is TEXT or found is NOTHING:
@@ -140,6 +149,16 @@ def _number(value: Any) -> Found:
     except OverflowError:  # a whole number beyond all floats
         finite = False
     return Found(number=number, sent=number) if finite else NOTHING
+
+
+def number_of(found: Found) -> Any:
+    """Return what was said as a number, for a reference whose labels are some; as it is where it is none."""
+    if found.label is None:
+        return found.sent
+    try:
+        return _TRUE[found.sent] if found.sent in _TRUE else float(found.sent)
+    except ValueError:
+        return found.sent
 
 
 def name_of(value: Any) -> str | None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from math import isnan
+from numbers import Real
 from typing import Any
 
 from otel_llmon.metering import values
@@ -101,9 +102,14 @@ def counted(value: Any) -> Any:
             return found
         if isinstance(found, Mapping):
             return {}
-        return found if hasattr(type(found), "__float__") else _stand_in(type(found).__name__)(values.text(found))
+        return found if isinstance(found, Real | Decimal) else _stand_in(type(found).__name__)(values.text(found))
     except Exception:  # a foreign object's own code
-        return _stand_in(type(value).__name__)(f"<{type(value).__name__}>")
+        return unreadable(value)
+
+
+def unreadable(value: Any) -> _StandIn:
+    """Return what stands for a value whose own code raises."""
+    return _stand_in(type(value).__name__)(f"<{type(value).__name__}>")
 
 
 class _StandIn:

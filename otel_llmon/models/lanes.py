@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, NamedTuple
 
 from otel_llmon import metering, telemetry
@@ -115,8 +115,8 @@ def _attributes(model: Model) -> dict[str, str]:
     return {name: value for name, value in known if value is not None}
 
 
-def report(model: Model, waiting: int, drift: Any = None, quality: Any = None) -> ModelReport:
-    """Return what the series of this model hold."""
+def report(model: Model, waiting: int, unnamed: Container[str], drift: Any, quality: Any) -> ModelReport:
+    """Return what the series of this model hold; `unnamed` classes are many in one."""
     classes = _by(_predictions, model, key.PREDICTED)
     pairs = _pairs(model)
     sums = _by(_error, model, key.DIRECTION)
@@ -128,7 +128,7 @@ def report(model: Model, waiting: int, drift: Any = None, quality: Any = None) -
         predictions=int(_total(_predictions, model)),
         classes={name: int(number) for name, number in classes.items() if name},
         confusion=pairs,
-        scores=confusion.quality(pairs),
+        scores=confusion.quality(pairs, unnamed),
         errors=confusion.errors(measured, sums.get(OVER, 0), sums.get(UNDER, 0), squares),
         confidence=spread(known.confidence.read(), known.confidence.edges),
         duration=spread(known.duration.read(), known.duration.edges),

@@ -6,6 +6,7 @@ import threading
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
+from otel_llmon import telemetry
 from otel_llmon.errors import SettingsError
 from otel_llmon.scores.performance import Mean, Share
 
@@ -29,6 +30,8 @@ class Performance:
                 "baseline: found no reference, expected one: how right a model is stands beside the drift of its inputs"
             )
         self._watch, self._baseline, self._window = watch, baseline, window
+        self._other = {Share: True, Mean: False}.get(type(baseline))
+        """Whether it is numbers, or classes, that the baseline is none of; None where it may be of either."""
         self.forget()
 
     def forget(self) -> None:
@@ -45,6 +48,16 @@ class Performance:
         self._add(abs(apart), numbers=True)
 
     def _add(self, value: float, *, numbers: bool) -> None:
+        if numbers is self._other:
+            said, of = type(self._baseline).__name__, "numbers" if numbers else "classes"
+            telemetry.warn_once(
+                "model %r: baseline is a %s, and predictions are %s, expected %s: nothing is compared",
+                self._watch.model,
+                said,
+                of,
+                "Mean(error, deviation, rows)" if numbers else "Share(right, rows)",
+            )
+            return
         with self._lock:
             self._rows += 1
             self._sum += value

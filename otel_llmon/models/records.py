@@ -11,6 +11,7 @@ import random
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date, time, timedelta
 from math import isfinite
+from numbers import Real
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -112,18 +113,23 @@ def _key(given: Any) -> bytes:
     return hashlib.blake2b(given.encode() if isinstance(given, str) else given, digest_size=32).digest()
 
 
+def _rate(given: Any) -> float:
+    rate = float(given) if type(given) is not bool and isinstance(given, Real) else -1.0
+    if not 0 <= rate <= 1:
+        raise SettingsError(f"sample_rate={given!r}: expected 0 to 1")
+    return rate
+
+
 class Records:
     """Log records of one model."""
 
     def __init__(self, who: Mapping[str, Any], sample_rate: float, privacy: Privacy, refuse: parts.Refuse) -> None:
-        if type(sample_rate) not in (int, float) or not 0 <= sample_rate <= 1:
-            raise SettingsError(f"sample_rate={sample_rate!r}: expected 0 to 1")
-        self._rate = float(sample_rate)
+        self._rate = _rate(sample_rate)
         self._common = {name: value for name, value in who.items() if value is not None} | {"sample_rate": self._rate}
         self._random = random.Random()  # noqa: S311  # the program's own generator stays as it was
         self.privacy, self._refuse = privacy, refuse
         self._sent = 0
-        self.any = sample_rate > 0
+        self.any = self._rate > 0
         """Whether any prediction has a record."""
 
     def renew(self) -> None:

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from math import nan
+from numbers import Real
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
@@ -99,7 +100,7 @@ class Rows:
         if self.plain and len(features) == len(self.names):
             try:
                 row = array("d", self._getter(features))  # it refuses words, which NumPy would read as numbers
-            except (KeyError, TypeError, OverflowError):
+            except Exception:  # a name that is not there, a word, a foreign object's own code
                 return self._add_odd(features)
             with self._lock:
                 self._numbers.extend(row)
@@ -112,7 +113,7 @@ class Rows:
     def _add_odd(self, features: Mapping[Any, Any]) -> Surprise | None:
         with self._lock:
             kept = {
-                name: value if type(value) in _PLAIN else converting.counted(value)
+                name: value if type(value) in _PLAIN else _kept(value)
                 for name, value in self._strays.bounded(features).items()
             }
             self._rows.append(kept)
@@ -125,7 +126,7 @@ class Rows:
         found = [features.get(name, nan) for name in self._numeric]
         try:
             return np.frombuffer(array("d", found))
-        except (TypeError, OverflowError):
+        except Exception:  # as in add()
             numbers = (values.number(value) for value in found)
             return np.array([nan if number is None else columns.as_float(number) for number in numbers])
 
@@ -247,7 +248,20 @@ def _counted(column: Column) -> Column:
     """Return a copy of a column, which its owner may use for something else, with moments as numbers."""
     if isinstance(column, np.ndarray) or set(map(type, column)) <= _PLAIN:
         return column.copy()
-    return [value if value.__class__ in _PLAIN else converting.counted(value) for value in column]
+    return [value if value.__class__ in _PLAIN else _kept(value) for value in column]
+
+
+def _kept(value: Any) -> Any:
+    """Return a value as a column takes it, and as it is now: its owner may fill an array or a list again."""
+    found = converting.counted(value)
+    if isinstance(found, list):
+        return found.copy()
+    if not hasattr(type(found), "__array__") or isinstance(found, Real):
+        return found
+    try:
+        return np.array(columns.array(found))
+    except Exception:  # a foreign object's own code costs its own value only
+        return converting.unreadable(found)
 
 
 def _joined(tables: Sequence[Mapping[str, Column]]) -> list[dict[str, Column]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from otel_llmon import telemetry
 from otel_llmon.metering import values
 from otel_llmon.models import lanes
-from otel_llmon.models.classes import NOTHING
+from otel_llmon.models.classes import ANOTHER, NOTHING
 from otel_llmon.models.converting import absent, single
 from otel_llmon.models.parts import guarded, refuse_prediction
 from otel_llmon.models.waiting import Waiting
@@ -95,8 +95,8 @@ class Truths:
             true = self._classes.label(truth)
         if said.label is None or true.label is None:
             return {"truth": true.sent}
-        lanes.label(self._model, said.label, true.label)
         right = said.sent == true.sent
+        lanes.label(self._model, said.label, true.label if right or said.label != true.label else ANOTHER)
         if self._performance is not None:
             self._performance.right(right=right)
         return {"truth": true.sent, "correct": right}

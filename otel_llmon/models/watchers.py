@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_llmon.errors import SettingsError
+from otel_llmon.scores import given
 
 if TYPE_CHECKING:
     from otel_llmon.drifts import DriftWatch
@@ -22,8 +23,6 @@ def reference_of(model: Model, told: Any) -> Reference | None:
     """Return the reference that was given, or is in the file; raises SettingsError for another model's."""
     if told is None:
         return None
-    from otel_llmon.scores import given
-
     reference = given.reference(told)
     name, version = model
     if reference.model not in (None, name):
@@ -87,8 +86,8 @@ def performance_of(drift: DriftWatch | None, baseline: Measure | None, window: i
     return Performance(drift, baseline, window)
 
 
-def _expect_none(**given: Any) -> None:
+def _expect_none(**said: Any) -> None:
     """Refuse what says how to compare where there is nothing to compare with."""
-    for name, value in given.items():
+    for name, value in said.items():
         if value is not None:
             raise SettingsError(f"{name}: found no reference, expected one: it says how inputs are compared with it")

@@ -51,12 +51,13 @@ class Words(NamedTuple):
     example: Any = None
 
 
-def read(table: Any, known: Container[str] = ()) -> dict[str, Column]:
+def read(table: Any, known: Container[str] = (), names: Sequence[str] = ()) -> dict[str, Column]:
     """Return the columns of a table by name; raises ColumnsError for what is none, or is ragged.
 
-    Of rows by name that have many names in few rows each, those that are `known` are kept and few others.
+    Of rows by name that have many names in few rows each, those that are `known` are kept and few others. Columns
+    without names, as those of a matrix, have these `names` where they are as many, and else those of their places.
     """
-    columns = {name: _column(name, column) for name, column in raw(table, known).items()}
+    columns = {name: _column(name, column) for name, column in raw(table, known, names).items()}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         (one, rows), (other, more) = next(iter(lengths.items())), max(lengths.items(), key=lambda pair: pair[1])
@@ -66,10 +67,10 @@ def read(table: Any, known: Container[str] = ()) -> dict[str, Column]:
     return columns
 
 
-def raw(table: Any, known: Container[str] = ()) -> dict[str, Any]:
+def raw(table: Any, known: Container[str] = (), names: Sequence[str] = ()) -> dict[str, Any]:
     """Return the columns of a table as they came; raises ColumnsError for what is none."""
     found: dict[str, Any] = {}
-    for name, column in _pairs(table, known):
+    for name, column in _pairs(table, known, names):
         if str(name) in found:
             raise ColumnsError(f"column {str(name)!r}: found twice, expected once; 1 and '1' are one name")
         found[str(name)] = column
@@ -81,46 +82,52 @@ def rows_of(found: Mapping[str, Column]) -> int:
     return len(next(iter(found.values()), ()))
 
 
-def _pairs(table: Any, known: Container[str]) -> Iterable[tuple[Any, Any]]:
+def _pairs(table: Any, known: Container[str], names: Sequence[str]) -> Iterable[tuple[Any, Any]]:
     if callable(getattr(table, "collect", None)):
         raise ColumnsError(f"found {_kind(table)}, which has no rows yet, expected a frame; call its collect()")
     if isinstance(table, Mapping):
         return table.items()
     if isinstance(table, np.ndarray):
-        return _of_array(table)
-    for names in ("column_names", "columns"):  # Arrow has both, and its `columns` are no names
-        found = getattr(table, names, None)
+        return _of_array(table, names)
+    for attribute in ("column_names", "columns"):  # Arrow has both, and its `columns` are no names
+        found = getattr(table, attribute, None)
         if found is not None and not callable(found) and hasattr(table, "__getitem__"):
             return ((name, table[name]) for name in _distinct(found))
+    if getattr(table, "ndim", None) == 2:
+        return _of_array(array(table), names)
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
-        return _of_rows(table, known)
+        return _of_rows(table, known, names)
     raise ColumnsError(f"found {_kind(table)}, expected columns by name, a frame, a matrix or a list of mappings")
 
 
-def _of_array(table: npt.NDArray[Any]) -> Iterable[tuple[Any, Any]]:
+def _of_array(table: npt.NDArray[Any], names: Sequence[str]) -> Iterable[tuple[Any, Any]]:
     if table.dtype.names:
         return ((name, table[name]) for name in table.dtype.names)
     if table.ndim != 2:
         raise ColumnsError(f"an array of shape {table.shape}: expected rows by columns")
-    return ((str(place), table[:, place]) for place in range(table.shape[1]))
+    return zip(_labels(table.shape[1], names), table.T, strict=True)
 
 
-def _of_rows(rows: Sequence[Any], known: Container[str]) -> Iterable[tuple[Any, Any]]:
+def _labels(columns: int, names: Sequence[str]) -> Sequence[str]:
+    return names if len(names) == columns else [str(place) for place in range(columns)]
+
+
+def _of_rows(rows: Sequence[Any], known: Container[str], names: Sequence[str]) -> Iterable[tuple[Any, Any]]:
     if len(rows) and _is_list(rows[0]):
-        return _of_lists(rows)
+        return _of_lists(rows, names)
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise ColumnsError(f"row {place}: found {_kind(row)}, expected values by name")
     return ragged.columns(rows, known).items()
 
 
-def _of_lists(rows: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+def _of_lists(rows: Sequence[Any], names: Sequence[str]) -> Iterable[tuple[Any, Any]]:
     width = len(rows[0])
     for place, row in enumerate(rows):
         if not _is_list(row) or len(row) != width:
             found = f"{len(row)} values" if _is_list(row) else _kind(row)
             raise ColumnsError(f"row {place}: found {found}, expected {width} values as in the first row")
-    return ((str(place), list(column)) for place, column in enumerate(zip(*rows, strict=True)))
+    return zip(_labels(width, names), map(list, zip(*rows, strict=True)), strict=True)
 
 
 def _is_list(row: Any) -> bool:
@@ -144,12 +151,25 @@ def _column(name: str, column: Any) -> Column:
     if isinstance(column, np.ma.MaskedArray):
         return _of_array_column(name, np.ma.filled(column.astype(float), np.nan))
     try:
-        array = np.asarray(column)
+        found = array(column)
     except Exception as exc:  # a foreign column's own code: whole numbers of 128 bits in polars, ...
         if not isinstance(exc, TypeError | ValueError) and hasattr(column, "__iter__"):
             return _of_list(list(column))
         raise ColumnsError(f"column {name!r}: found {_kind(column)}, expected a sequence of values") from exc
-    return _of_array_column(name, array)
+    return _of_array_column(name, found)
+
+
+def array(values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """Return an array of what an object holds; one that NumPy cannot read (on a device, with gradients) says it itself.
+
+    Raises whatever its own code does.
+    """
+    try:
+        return np.asarray(values, dtype)
+    except Exception:
+        if not hasattr(values, "tolist"):
+            raise
+        return np.asarray(values.tolist(), dtype)
 
 
 def _of_array_column(name: str, column: npt.NDArray[Any]) -> Column:
@@ -229,7 +249,7 @@ def as_float(value: Any) -> float:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
-    except ValueError:  # a Decimal that is a signaling NaN
+    except Exception:  # a Decimal that is a signaling NaN, a foreign number's own code
         return float("nan")
 
 
@@ -261,7 +281,10 @@ def level(value: Any) -> str | None:
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     if isinstance(value, Sequence | np.ndarray | Mapping) and not isinstance(value, str):
         return None
-    return str(value)
+    try:
+        return str(value)
+    except Exception:  # a foreign object's own code
+        return None
 
 
 def vectors(column: Column, width: int | None = None) -> tuple[Floats, npt.NDArray[np.bool_], int]:
@@ -288,8 +311,8 @@ def vectors(column: Column, width: int | None = None) -> tuple[Floats, npt.NDArr
 def vector(value: Any) -> Floats | None:
     """Return a value as a vector; None where it is none."""
     try:
-        row = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+        row = array(value, np.float64)
+    except Exception:  # no numbers, or a foreign object's own code
         return None
     return row if row.ndim == 1 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from math import sqrt
 from typing import NamedTuple
 
@@ -24,13 +24,13 @@ class ClassScore(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """A classifier: accuracy, and the plain means of the classes' scores (`macro`)."""
+    """A classifier: accuracy, and the plain means of the classes' scores (`macro`), None where no class has a name."""
 
     rows: float
     accuracy: float
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     classes: Mapping[str, ClassScore]
 
 
@@ -43,15 +43,18 @@ class Errors(NamedTuple):
     bias: float
 
 
-def quality(confusion: Confusion) -> Quality | None:
-    """Return how good the predictions were; None where no truth is known."""
+def quality(confusion: Confusion, unnamed: Container[str] = ()) -> Quality | None:
+    """Return how good the predictions were; None where no truth is known.
+
+    Pairs of equal names are right. What is `unnamed` stands for many classes, and has no scores of its own.
+    """
     total = sum(confusion.values())
     if not total:
         return None
     names = sorted({name for pair in confusion for name in pair})
-    classes = {name: _class(confusion, name) for name in names}
+    classes = {name: _class(confusion, name) for name in names if name not in unnamed}
     right = sum(confusion.get((name, name), 0) for name in names)
-    precision, recall, f1 = (sum(score[place] for score in classes.values()) / len(classes) for place in range(3))
+    precision, recall, f1 = (_mean([score[place] for score in classes.values()]) for place in range(3))
     return Quality(total, right / total, precision, recall, f1, classes)
 
 
@@ -61,6 +64,10 @@ def _class(confusion: Confusion, name: str) -> ClassScore:
     true = sum(rows for (_, found), rows in confusion.items() if found == name)
     precision, recall = _share(right, predicted), _share(right, true)
     return ClassScore(precision, recall, _share(2 * right, predicted + true), true)
+
+
+def _mean(numbers: list[float]) -> float | None:
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _share(part: float, whole: float) -> float:

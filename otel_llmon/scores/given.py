@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
-import numpy as np
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 from otel_llmon.errors import SettingsError
-from otel_llmon.scores.reference import Reference
+
+if TYPE_CHECKING:
+    from otel_llmon.scores.reference import Reference
 
 
 def reference(given: Any) -> Reference:
     """Return the reference that was given, or is in the file of that name; raises SettingsError for anything else."""
+    from otel_llmon.scores.reference import Reference  # which loads NumPy
+
     if isinstance(given, Reference):
         return given
     if not isinstance(given, str | os.PathLike):
@@ -23,7 +26,7 @@ def reference(given: Any) -> Reference:
 def whole(**numbers: Any) -> None:
     """Raise SettingsError for what is no whole number of 1 or more."""
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
             raise SettingsError(f"{name}={number!r}: expected a whole number of 1 or more")
 
 

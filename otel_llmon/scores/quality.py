@@ -82,7 +82,7 @@ class Checks:
             raise CheckError(f"checks: found {type(wanted).__name__}, expected checks by column, or Checks")
         said = {key: _listed(key, checks) for key, checks in (wanted or {}).items()}
         self._each = [*([] if reference else [missing(SOME), finite()]), *said.pop(ALL, [])]
-        known = [feature.name for feature in reference.features] if reference else []
+        self._names = known = [feature.name for feature in reference.features] if reference else []
         self.features = {
             name: self._plan(name, said.get(name, []))
             for name in dict.fromkeys([*(key for key in said if isinstance(key, str)), *known])
@@ -96,7 +96,7 @@ class Checks:
 
     def count(self, table: Any, *, now: float | None = None) -> Counts:
         """Return the counts of a table; raises ColumnsError for what is none. `now` is the time, for `fresh()`."""
-        raw = columns.raw(table)
+        raw = columns.raw(table, names=self._names)
         found = columns.read(raw)
         rows = columns.rows_of(found)
         counts = Counts(rows=rows, tables=1, empty=int(not rows))

@@ -194,7 +194,7 @@ def report(counts: Counts, plan_of: Callable[[str], Plan], reference: Reference 
             asked[feature] = {check.name: check for check in plan_of(feature).checks}
         check = asked[feature].get(name)
         part[0] += _passed(failed / seen, check) * seen
-        if check is not None and not (check.usual and check.usual.explains(failed, seen)):
+        if check is not None and check.at_most < 1 and not (check.usual and check.usual.explains(failed, seen)):
             finding = Finding(name, feature, seen, failed, _limit(check), counts.examples.get(place))
             (violations if finding.share > check.at_most else warnings).append(finding)
     violations += _constant(counts, reference) if reference else ()

@@ -248,7 +248,7 @@ MEANINGS: Final = {
     OPENAI_FINGERPRINT: "fingerprint of the configuration that answered (spans only)",
     OPENAI_REQUEST_TIER: "service tier asked for (spans only)",
     OPENAI_RESPONSE_TIER: "service tier that answered (spans only)",
-    ACTUAL: "the class that was right; other where there are too many",
+    ACTUAL: "the class that was right; other where there are too many, another other where a different one of these was predicted",
     BENCHMARK: "name of what `llmon bench` runs",
     BUILD: "name of the build that was measured",
     CHECK: "check of a value: missing, finite, type, range, set, pattern, unique, fresh, outliers, schema, ..., or the name of yours",

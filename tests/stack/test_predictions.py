@@ -123,7 +123,12 @@ def test_accuracy_precision_recall_and_f1_come_from_the_counts(many, stack):
         f'sum by (class) (label_replace(llmon_predictions_labeled_total{of}, "class", "$1", "llmon_predicted", "(.*)"))'
     )
     true = f'sum by (class) (label_replace(llmon_predictions_labeled_total{of}, "class", "$1", "llmon_actual", "(.*)"))'
+    pairs = [
+        f'sum by (class, llmon_actual) (label_replace({counter}{of}, "class", "$1", "{key}", "(.*)"))'
+        for key in ("llmon_predicted", "llmon_actual")
+    ]
     for query, score in (
+        (f"sum({' and '.join(pairs)}) / sum({counter}{of})", wanted.accuracy),
         (f"sum({hits}) / sum(llmon_predictions_labeled_total{of})", wanted.accuracy),
         (f"avg(({hits}) / {said})", wanted.precision),
         (f"avg(({hits}) / {true})", wanted.recall),
