@@ -10,6 +10,7 @@ import pytest
 from browser import chromium, stage, visit  # noqa: F401  # fixtures of the page's tests
 from circuit import breakers  # noqa: F401  # the fixture of breakers' tests
 from gpus import GPUs
+from hypothesis import HealthCheck, settings
 from processes import Program
 from sink import Sink
 
@@ -27,6 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Let programs of the tests be interrupted: one started in a shell's background would have them ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -376,7 +376,7 @@ anything = st.recursive(
 )
 
 
-@law(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
+@law(suppress_health_check=list(HealthCheck), max_examples=60)
 @given(anything, st.text(max_size=30))
 @example(math.nan, "")
 @example([1.0, -math.inf], "two\u2028lines\n\ud800")

@@ -140,5 +140,5 @@ class Both(RuleBasedStateMachine):
         assert self.breaker.up == self.model.up(self.clock.now)
 
 
-Both.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+Both.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
 TestBreakerAndModel = Both.TestCase

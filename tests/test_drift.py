@@ -141,7 +141,7 @@ def test_a_window_that_is_all_out_of_range_has_a_finite_and_known_index():
     assert found.scores["ks"] == 1.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.floats(-2, 2), st.floats(0.2, 5), st.sampled_from(["normal", "lognormal", "poisson"]))
 def test_binned_distances_never_exceed_the_exact_ones_by_much(seed, shift, scale, shape):
     """KS never at all; Wasserstein is never far above, and never below the distance of the means."""
@@ -159,7 +159,7 @@ def test_binned_distances_never_exceed_the_exact_ones_by_much(seed, shift, scale
         assert found.scores["shift"] == pytest.approx((moved.mean() - values.mean()) / spread, abs=0.01)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32), st.integers(-60, 60), st.sampled_from(["normal", "lognormal", "standard_cauchy", "poisson"])
 )

@@ -283,7 +283,7 @@ def test_a_flood_of_one_event_costs_no_other(llmon_recorder, caplog, clock, limi
     assert told.startswith("flood: more than 2 a second: the others are only counted, in llmon.event.dropped;")
 
 
-@law(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@law(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(0, 5), st.integers(1, 60)), max_size=8))
 def test_what_was_sent_was_reported_or_counted(llmon_recorder, clock, limit, bunches):
     """Nothing is lost and nothing comes twice, for each kind of its own."""

@@ -64,7 +64,7 @@ def as_columns(found):
     return {name: [row[name] for row in found] for name in found[0]} if found else {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(rows, min_size=1, max_size=12), st.lists(rows, min_size=1, max_size=12))
 def test_the_profile_of_two_windows_is_the_sum_of_both(one, other):
     """Whatever is in the rows: every count, sum and extreme is the same, to the last bit."""
@@ -74,7 +74,7 @@ def test_the_profile_of_two_windows_is_the_sum_of_both(one, other):
     assert both.rows == len(one) + len(other)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(rows, min_size=2, max_size=12), st.sets(st.sampled_from(["size", "price", "colour", "vector"])))
 def test_columns_that_are_not_there_or_not_known_are_added_too(found, gone):
     """What looks like one of those that are missing is counted as if it were, in every part."""
@@ -88,7 +88,7 @@ def test_columns_that_are_not_there_or_not_known_are_added_too(found, gone):
     assert {name for name, _ in both.strays} >= gone & {"size", "price", "colour"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(rows, min_size=1, max_size=12).flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))
 def test_the_order_of_rows_does_not_matter(orders):
     """Whole numbers add up alike in every order."""
@@ -149,7 +149,7 @@ def test_bins_hold_what_they_are_to_hold(shape):
         assert np.abs(shares[[1, 26]] - 0.001).max() < 0.0005
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32), st.integers(1, 700))
 def test_a_matrix_is_counted_like_its_columns(seed, count):
     """Few rows of all features at once give what columns give, with values missing and infinite among them."""
@@ -199,7 +199,7 @@ def test_profiles_of_two_references_are_not_added():
         Profile(REFERENCE) + Profile(other)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(ANY, min_size=30, max_size=30), min_size=1, max_size=3), st.booleans())
 def test_a_reference_comes_back_from_its_text_as_it_was(table, ordered):
     """Whatever was in the columns: the same content, the same hash, the same profiles."""

@@ -180,7 +180,7 @@ def test_a_value_that_a_kind_does_not_have_is_refused():
         census.add({"a": [1.0, "x"]})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=12), st.integers(2, 6))
 def test_a_sample_holds_the_same_rows_whatever_the_parts(sizes, power):
     """Their numbers alone decide; of few rows it has all."""
@@ -226,7 +226,7 @@ def test_a_sample_is_bounded_in_cells_and_in_bytes():
     assert long.column("late") == ["x" if number >= 2000 else None for number in long.numbers()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=8), st.sampled_from([1024, 4096]))
 def test_stretches_of_few_rows_are_the_rows(sizes, most):
     """Then what they say is exactly what is said of the series."""

@@ -76,7 +76,7 @@ def test_buckets_that_hide_a_difference_are_insufficient():
     assert "above the last edge, 3600" in regression.compare_histograms(slow, slow).why
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 50), st.floats(0.5, 2), st.sampled_from([0.25, 0.5, 0.9]))
 def test_the_same_numbers_and_seed_give_the_same_answer(seed, factor, quantile):
     """And a scale of time that is another changes no verdict."""
@@ -87,7 +87,7 @@ def test_the_same_numbers_and_seed_give_the_same_answer(seed, factor, quantile):
     assert regression.compare_histograms(*scaled, quantile, seed=seed) == found
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.floats(1, 3))
 def test_slower_is_never_an_improvement(seed, factor):
     """Runs that all take longer by one factor."""
@@ -110,7 +110,7 @@ def test_two_commands_are_compared_by_their_medians():
     assert "measure more" in regression.compare_runs(drawn(4, 6, spread=1), drawn(5, 6, spread=1)).why
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(positive, min_size=1, max_size=30))
 def test_the_median_lies_in_its_interval(runs):
     """And the interval within the runs."""

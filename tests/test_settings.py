@@ -11,7 +11,6 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 import pytest
 import yaml
 from hypothesis import given
-from hypothesis import settings as law
 from hypothesis import strategies as st
 
 from otel_llmon import settings, telemetry
@@ -413,7 +412,6 @@ def test_settings_survive_the_environment(wanted):
     assert Settings.load(environ) == wanted
 
 
-@law(deadline=None)  # what a busy machine takes is not the file's matter
 @given(anything)
 def test_settings_survive_a_file(tmp_path_factory, wanted):
     """Whatever the settings, dumping them as YAML and reading that gives the same again."""
