@@ -145,14 +145,14 @@ def test_health_has_what_the_observers_read_last():
 )
 def test_health_can_say_what_a_gauge_of_the_programs_returns(recorder, read, told):
     """A number of numpy's as one of Python's; what is no number is not there, and the answer is JSON all the same."""
-    gauge("queue.depth", lambda: read)
+    gauge("queue.waiting", lambda: read)
     try:
         assert observers.read_now(20)
         status, found = said("/health")
     finally:
         observers.detach_all()
     assert status == 200
-    assert found.get("resources", {}).get("queue.depth") == told
+    assert found.get("resources", {}).get("queue.waiting") == told
 
 
 @pytest.mark.row("C3")
