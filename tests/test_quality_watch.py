@@ -92,9 +92,12 @@ def test_no_value_leaves_unless_asked_for(recorder):
     checks = Checks(None, {"age": within(0, 120), "word": one_of(["x"])})
     QualityWatch("m", checks=checks).check(table)
     sent = repr([span.attributes for span in recorder.spans().values()])
-    sent += repr([(record.body, record.attributes) for record in recorder.logs()]) + repr(recorder.points())
+    sent += repr([(record.body, record.attributes) for record in recorder.logs()])
+    points = [point for found in recorder.points().values() for point in found]
+    sent += repr([point.attributes for point in points])
     assert "secret" not in sent
     assert "140" not in sent
+    assert 140 not in [getattr(point, "value", None) for point in points]
     QualityWatch("asked", checks=checks, values=True).check(table)
     assert recorder.spans()["quality check"].attributes[key.QUALITY_RANGES] == ("age: 31 to 140",)
     assert recorder.logs()[-1].attributes[key.QUALITY_EXAMPLES] == ("age: range: 140.0", "word: set: secret")
